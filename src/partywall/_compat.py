@@ -1,0 +1,22 @@
+"""What differs between SQLAlchemy 2.0 and 2.1, and what we use of it that has no public name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.orm import identity
+from sqlalchemy.sql.annotation import Annotated
+
+__all__ = ["SQLALCHEMY_21", "WeakInstanceDict", "is_annotated"]
+
+SQLALCHEMY_21: bool = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2]) >= (2, 1)
+"""Whether this is 2.1 or later. Ends with the support of 2.0."""
+
+WeakInstanceDict: Any = getattr(identity, "_WeakInstanceDict", None) or identity.WeakInstanceDict
+"""The class of a Session's identity map. It got its underscore in 2.1; ends with the support of 2.0."""
+
+
+def is_annotated(cls: type[Any]) -> bool:
+    """Whether *cls* is one of the classes that SQLAlchemy makes to carry annotations on another one."""
+    return issubclass(cls, Annotated)

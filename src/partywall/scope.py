@@ -1,0 +1,203 @@
+"""Who is the tenant now: the ambient scope, and the pin that a transaction or a Session takes of it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import uuid
+from collections.abc import Callable, Hashable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from partywall.errors import PartywallError, TenantChangedError, TenantIdError
+
+__all__ = ["Pin", "Scope", "Tenant", "Unscoped", "current_scope", "current_tenant", "hand_over", "tenant", "unscoped"]
+
+TenantId = int | str | uuid.UUID | Hashable
+
+audit_log = logging.getLogger("partywall.audit")
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Statements see the rows of one tenant, and the shared ones."""
+
+    id: TenantId
+
+    def __str__(self) -> str:
+        return f"tenant {self.id!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unscoped:
+    """Statements see the rows of every tenant; *reason* goes to the audit log."""
+
+    reason: str = field(compare=False)
+
+    def __str__(self) -> str:
+        return "all tenants (unscoped)"
+
+
+Scope = Tenant | Unscoped  # "not set" is None, and None sees no scoped table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """One entered block. The chain of frames lets a block notice that it is left out of order."""
+
+    scope: Scope
+    outer: _Frame | None
+
+
+_frame: ContextVar[_Frame | None] = ContextVar("partywall.scope", default=None)
+
+
+class _Block:
+    """``with tenant(...)`` and ``with unscoped(...)``: may be entered again, also while entered."""
+
+    __slots__ = ("_entered", "_scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._entered: list[_Frame] = []
+
+    def __enter__(self) -> Scope:
+        if isinstance(self._scope, Unscoped):
+            audit_log.warning("unscoped: %s", self._scope.reason, extra={"reason": self._scope.reason}, stacklevel=2)
+        frame = _Frame(self._scope, _frame.get())
+        self._entered.append(frame)
+        _frame.set(frame)
+        return self._scope
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        leaving = self._entered.pop()
+        innermost = _frame.get()
+        if innermost is leaving:
+            _frame.set(leaving.outer)
+            return
+        inner = innermost
+        while inner is not None and inner is not leaving:
+            inner = inner.outer
+        if inner is None:
+            return  # Left in another context (a finalised generator): nothing here is ours to restore.
+        # A scope that was entered inside this one is still open, say in a suspended generator. Both end here: what
+        # runs next must not be in a scope whose block is behind it.
+        _frame.set(leaving.outer)
+        if error is None:
+            assert innermost is not None
+            raise TenantChangedError("scope", str(innermost.scope), f"the end of {leaving.scope}")
+
+
+def tenant(tenant_id: TenantId) -> _Block:
+    """
+    Put one tenant in scope for a ``with`` block.
+
+    The scope follows ``asyncio`` tasks and ``asyncio.to_thread``; it does not reach a thread that was
+    given no context (see `hand_over`). Blocks nest, and the outer scope returns at the end.
+
+    Args:
+        tenant_id: The tenant's key, of the type of the tenant column: an int, str, UUID, ... 0 is an
+            ordinary id.
+
+    Raises:
+        TenantIdError: *tenant_id* is None, an empty string, a bool, or an object that is not a key.
+            That it is of the tenant column's type is checked when an engine first meets it.
+    """
+    return _Block(Tenant(checked_tenant_id(tenant_id)))
+
+
+def unscoped(*, reason: str) -> _Block:
+    """
+    See the rows of all tenants for a ``with`` block, on purpose.
+
+    Works only on an engine that was guarded with ``allow_unscoped=True``. Entering writes one record
+    with *reason* to the logger ``partywall.audit``.
+
+    Raises:
+        PartywallError: *reason* is empty.
+    """
+    if not isinstance(reason, str) or not reason.strip():
+        raise PartywallError("unscoped() needs a reason that will make sense in the audit log: unscoped(reason='...').")
+    return _Block(Unscoped(reason))
+
+
+def current_scope() -> Scope | None:
+    """Return the ambient scope: a `Tenant`, an `Unscoped`, or None where none is set."""
+    frame = _frame.get()
+    return None if frame is None else frame.scope
+
+
+def current_tenant() -> TenantId | None:
+    """Return the id of the tenant in scope; None where there is none, be it unset or unscoped."""
+    scope = current_scope()
+    return scope.id if isinstance(scope, Tenant) else None
+
+
+def hand_over(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """
+    Bind *function* to the scope of this moment, to be run in another thread.
+
+    ``executor.submit(hand_over(job), 1)`` runs ``job(1)`` in the scope in which `hand_over` was
+    called; without it the thread has no scope, and scoped statements there raise `NoTenantError`.
+    """
+    scope = current_scope()
+
+    @functools.wraps(function)
+    def in_scope(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if scope is None:
+            return function(*args, **kwargs)
+        with _Block(scope):
+            return function(*args, **kwargs)
+
+    return in_scope
+
+
+def checked_tenant_id(value: object) -> TenantId:
+    """Return *value* if it can be a tenant's key; raise `TenantIdError` if it is none of any type."""
+    if value is None:
+        raise TenantIdError("None is not a tenant id. To see all tenants on purpose: with unscoped(reason='...').")
+    is_key = isinstance(value, Hashable) and not hasattr(value, "__clause_element__")
+    if not is_key or hasattr(value, "_sa_instance_state"):
+        raise TenantIdError(
+            f"a {type(value).__name__} is not a tenant id: pass its key, once it has one (tenant(organisation.id))."
+        )
+    if isinstance(value, bool) or value in ("", b""):
+        raise TenantIdError(f"{value!r} is not a tenant id.")
+    return value
+
+
+@dataclass(eq=False)
+class Pin:
+    """
+    The one scope that a transaction, and the Session it belongs to, hold to their end.
+
+    Everything reads the pin: the bound parameter now, the walls in the database later. It is None
+    until a scope is met (shared tables may be read before), and then stays what it is.
+    """
+
+    scope: Scope | None = None
+    where: str = "transaction"
+    on_take: Callable[[Scope], None] | None = None
+
+    def meet(self, scope: Scope | None) -> None:
+        """
+        Take *scope* if none is held; do nothing if it is held already, or if none is met.
+
+        Raises:
+            TenantChangedError: Another scope is held.
+        """
+        if scope is None or scope is self.scope:
+            return
+        if self.scope is None:
+            if self.on_take is not None:
+                self.on_take(scope)
+            self.scope = scope
+        elif scope != self.scope:
+            raise TenantChangedError(self.where, str(self.scope), str(scope))

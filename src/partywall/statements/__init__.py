@@ -1,0 +1,1 @@
+"""The statement wall: every statement is scoped between SQLAlchemy and the driver, or refused."""

@@ -1,0 +1,321 @@
+"""
+The statement wall for constructs: a compiler that restricts every source to the tenant as it prints it.
+
+It subclasses the dialect's own compiler, so that ORM and Core, eager and lazy loads all pass through it. The criterion is
+added when a SELECT's sources are known and not yet printed, which is after the ORM has built its joins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import ColumnClause, and_, literal_column, or_, select
+from sqlalchemy.sql import elements
+from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
+from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy.sql.selectable import FromClause, Join
+
+from partywall.errors import NoTenantError, RefusedStatementError
+from partywall.statements.functions import RESERVED_COLUMNS
+from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
+from partywall.statements.rules import REFUSED_KINDS, Vocabulary, base_table, examine
+from partywall.tables import Kind, TableDescription, Visible
+
+__all__ = ["TENANT_PARAMETER", "ScopedCompiler", "public_twin", "scoped_compiler", "scoped_preparer"]
+
+TENANT_PARAMETER = "partywall_tenant"
+"""Name of the bound parameter that holds the tenant id. No other parameter may bear it."""
+
+# In a base class of these, mypy checks what we override; at run time the dialect's own compiler stands there.
+_Compiler = SQLCompiler if TYPE_CHECKING else object
+
+
+class ScopedCompiler(_Compiler):
+    """
+    Mixed into a dialect's compiler: prints statements restricted to the tenant in scope.
+
+    Attributes:
+        restricted: The tables of the statement of which a tenant sees only some rows. Without a tenant
+            it may not run, unless all of them are the tenants table (`public_twin`).
+        used: Every declared table of the statement.
+    """
+
+    vocabulary: ClassVar[Vocabulary]
+    tenant: ClassVar[BindParameter[Any]]
+    public: ClassVar[bool] = False
+
+    restricted: dict[str, TableDescription]
+    used: dict[str, TableDescription]
+
+    def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
+        self.restricted, self.used = {}, {}
+        if statement is not None:
+            self._examine_whole(statement)
+        super().__init__(dialect, statement, *args, **kw)
+
+    def _examine_whole(self, statement: Any) -> None:
+        """Refuse statements of the application's own kinds; others are examined where they are printed."""
+        verdict = self.vocabulary.verdict_on(type(statement))
+        if verdict is not None:
+            raise RefusedStatementError(f"this statement is refused: {verdict}")
+
+    # Sources: where a statement meets rows.
+
+    def _setup_select_stack(self, select: Any, *args: Any, **kw: Any) -> Any:
+        examine(select, self.vocabulary)  # in its final form: the ORM has resolved entities and built its joins
+        return super()._setup_select_stack(select, *args, **kw)
+
+    def visit_compound_select(self, cs: Any, *args: Any, **kw: Any) -> str:
+        examine(cs, self.vocabulary)
+        return super().visit_compound_select(cs, *args, **kw)
+
+    def _compose_select_body(
+        self, text: Any, select: Any, compile_state: Any, inner_columns: Any, froms: Any, *args: Any, **kw: Any
+    ) -> str:
+        restricted_froms: list[FromClause] = []
+        criteria: list[ColumnElement[bool]] = []
+        for source in froms:
+            restricted_source, outside = self._restrict(source, may_rise=True)
+            restricted_froms.append(restricted_source)
+            criteria.extend(outside)
+        if criteria:
+            select = select._generate()
+            select._where_criteria = (*map(_enclosed, select._where_criteria), *criteria)
+        return super()._compose_select_body(
+            text, select, compile_state, inner_columns, restricted_froms, *args, **kw
+        )
+
+    def _restrict(self, source: Any, *, may_rise: bool) -> tuple[Any, list[ColumnElement[bool]]]:
+        """
+        Restrict a source, or all sources of a join, to the tenant's rows.
+
+        Args:
+            source: What stands in FROM.
+            may_rise: Whether criteria may be handed up, to the ON or WHERE around this source.
+
+        Returns:
+            The source, changed if need be, and the criteria for whoever stands above it.
+        """
+        if source.__visit_name__ == "join":
+            return self._restrict_join(source, may_rise=may_rise)
+        if source.__visit_name__ == "grouping":
+            inner, outside = self._restrict(source.element, may_rise=may_rise)
+            return (source if inner is source.element else inner.self_group()), outside
+        criterion = self._criterion(source)
+        if criterion is None:
+            return source, []
+        if may_rise:
+            return source, [criterion]
+        # Inside a FULL JOIN neither ON nor WHERE will do. An inner join with a single row takes the criterion in its
+        # own ON and leaves the table a table: its schema, alias, key and system columns stay what they are.
+        return Join(source, select(literal_column("1")).subquery(), criterion).self_group(), []
+
+    def _restrict_join(self, join: Any, *, may_rise: bool) -> tuple[Any, list[ColumnElement[bool]]]:
+        kind = JoinKind.FULL if join.full else JoinKind.LEFT if join.isouter else JoinKind.INNER
+        sides: dict[Side, Any] = {}
+        in_on: list[ColumnElement[bool]] = []
+        outside: list[ColumnElement[bool]] = []
+        for side, source in ((Side.LEFT, join.left), (Side.RIGHT, join.right)):
+            place = PLACEMENT[kind, side]
+            if place is Place.OUTSIDE and not may_rise and kind is JoinKind.INNER:
+                place = Place.ON  # the same for an inner join, and as far as a criterion may go here
+            rises = place is Place.ON or (place is Place.OUTSIDE and may_rise)
+            sides[side], criteria = self._restrict(source, may_rise=rises)
+            (in_on if place is Place.ON else outside).extend(criteria)
+        if not in_on and sides[Side.LEFT] is join.left and sides[Side.RIGHT] is join.right:
+            return join, outside
+        changed = join._clone()
+        changed.left, changed.right = sides[Side.LEFT], sides[Side.RIGHT]
+        if in_on:
+            changed.onclause = and_(_enclosed(join.onclause), *in_on)
+        return changed, outside
+
+    def _criterion(self, source: Any) -> ColumnElement[bool] | None:
+        """Return what restricts a source to the tenant's rows; None if it may be seen whole."""
+        table = base_table(source)
+        if table is None:
+            return None  # Its rows come from a statement, restricted where it is printed, or from no table.
+        description = self.vocabulary.describe(table)
+        self.used[description.key] = description
+        if not description.is_restricted:
+            return None
+        self.restricted[description.key] = description
+        if self.public:
+            return None  # Only for the tenants table, of which visit_column() lets public columns through.
+        column: ColumnClause[Any] = ColumnClause(
+            description.tenant_column or "", type_=self.vocabulary.tables.tenant_type, _selectable=source
+        )
+        own = column == self.tenant
+        return or_(own, column.is_(None)) if description.readable is Visible.OWN_AND_SHARED else own
+
+    # Names and parameters.
+
+    def visit_bindparam(
+        self, bindparam: Any, *args: Any, literal_binds: bool = False, literal_execute: bool = False, **kw: Any
+    ) -> str:
+        if bindparam is self.tenant:  # its value is known at execution only
+            return super().visit_bindparam(bindparam, *args, **kw)
+        name = self._truncate_bindparam(bindparam)
+        translated = self._bind_translate_re.sub(lambda match: self._bind_translate_chars[match.group(0)], name)
+        if TENANT_PARAMETER in (bindparam.key, name, translated):
+            raise RefusedStatementError(f"the parameter name {bindparam.key!r} is partywall's own: choose another one.")
+        implementation = bindparam.type.dialect_impl(self.dialect)
+        if implementation._has_bind_expression:
+            examine(implementation.bind_expression(bindparam), self.vocabulary)
+        return super().visit_bindparam(
+            bindparam, *args, literal_binds=literal_binds, literal_execute=literal_execute, **kw
+        )
+
+    def _label_select_column(self, select: Any, column: Any, *args: Any, **kw: Any) -> Any:
+        implementation = column.type.dialect_impl(self.dialect)
+        if implementation._has_column_expression:
+            expression = implementation.column_expression(column)
+            if expression is not None:
+                examine(expression, self.vocabulary)
+        return super()._label_select_column(select, column, *args, **kw)
+
+    def visit_column(self, column: Any, *args: Any, **kw: Any) -> str:
+        table = base_table(column.table)
+        if table is not None:
+            self._check_column_of(self.vocabulary.describe(table), column)
+        elif column.table is None and not column.is_literal:
+            if column.name.lower() in RESERVED_COLUMNS:
+                raise RefusedStatementError(
+                    f"column {column.name} tells where a row lies among all tenants' rows: it is not for a scope."
+                )
+            if self.public and not any(column.name in each.public for each in self.restricted_now()):
+                raise self._not_public(column.name)
+        elif self.public and column.is_literal and column.name == "*":
+            raise self._not_public("*")
+        return super().visit_column(column, *args, **kw)
+
+    def _check_column_of(self, description: TableDescription, column: Any) -> None:
+        if column.name not in description.columns:
+            # PostgreSQL reads table.name as name(table) where there is no such column (manual, 4.2.6 Field Selection).
+            raise RefusedStatementError(
+                f"table {description.key} has no column {column.name} in the metadata: declare it there.",
+                tables=(description.key,),
+            )
+        if self.public and description.kind is Kind.TENANTS and column.name not in description.public:
+            raise self._not_public(f"{description.key}.{column.name}")
+
+    def restricted_now(self) -> Sequence[TableDescription]:
+        """Return the tenants tables: what a statement may read in part with no tenant in scope."""
+        return [each for each in self.vocabulary.tables.by_name.values() if each.kind is Kind.TENANTS]
+
+    def _not_public(self, column: str) -> NoTenantError:
+        tables = tuple(each.key for each in self.restricted_now())
+        return NoTenantError(
+            f"no tenant is in scope, and {column} is not among the public columns of the tenants table.\n"
+            "To look it up without a tenant:  Tenancy(..., tenants_public={'slug', ...})",
+            tables=tables,
+        )
+
+    def visit_table_valued_column(self, element: Any, **kw: Any) -> str:
+        if self.public:
+            raise self._not_public("the whole row")
+        # It prints as a column, but names a source.
+        return SQLCompiler.visit_column(self, element, **kw)
+
+    def visit_typeclause(self, typeclause: Any, **kw: Any) -> str:
+        text: str = super().visit_typeclause(typeclause, **kw)
+        if not _TYPE.fullmatch(text):
+            raise RefusedStatementError(f"{text!r} does not read as the name of a type.")
+        return text
+
+
+_TYPE = re.compile(
+    r"""
+    ("[^"]+" | \w+) (\. ("[^"]+" | \w+))?           # a name, perhaps with a schema
+    (\ \w+)*                                        # DOUBLE PRECISION, INTERVAL DAY TO SECOND
+    (\( [\w,\ ]* \))?                               # (10, 2), (POINT,4326)
+    (\ (WITH|WITHOUT)\ TIME\ ZONE)?
+    (\[\d*\])*                                      # arrays
+    (\ COLLATE\ ("[^"]+" | \w+))?
+    """,
+    re.VERBOSE,
+)
+
+# Grouped by and_() where they need it. Anything else goes into parentheses, so that it cannot swallow our AND.
+_GROUPED_BY_AND = (
+    elements.BinaryExpression,
+    elements.BooleanClauseList,
+    elements.UnaryExpression,
+    elements.Grouping,
+    elements.True_,
+    elements.False_,
+    elements.Null,
+)
+
+
+def _enclosed(clause: Any) -> Any:
+    return clause if isinstance(clause, _GROUPED_BY_AND) else elements.Grouping(clause)
+
+
+def _refusing(kind: str) -> Any:
+    def visit(self: ScopedCompiler, element: Any, *args: Any, **kw: Any) -> str:
+        REFUSED_KINDS[kind](element, self.vocabulary)
+        text: str = getattr(super(ScopedCompiler, self), f"visit_{kind}")(element, *args, **kw)
+        return text
+
+    return visit
+
+
+for _kind in REFUSED_KINDS:
+    setattr(ScopedCompiler, f"visit_{_kind}", _refusing(_kind))
+
+
+def scoped_compiler(base: type[SQLCompiler], vocabulary: Vocabulary) -> type[SQLCompiler]:
+    """Return the compiler of a dialect, *base*, with our rules."""
+    tenant: BindParameter[Any] = BindParameter(
+        TENANT_PARAMETER, type_=vocabulary.tables.tenant_type, required=True, unique=False
+    )
+    attributes = {"vocabulary": vocabulary, "tenant": tenant}
+    return type(f"Scoped{base.__name__}", (ScopedCompiler, base), attributes)
+
+
+def public_twin(compiled: Any) -> Any:
+    """
+    Return a statement over the tenants table as it may run with no tenant in scope.
+
+    It has no criterion, and only the table's public columns. It is made once per compiled statement,
+    and kept with it.
+
+    Raises:
+        NoTenantError: The statement uses another column.
+    """
+    twin = compiled.__dict__.get("_public_twin")
+    if twin is None:
+        cls = type(compiled)
+        twin = type(f"Public{cls.__name__}", (cls,), {"public": True})(
+            compiled.dialect,
+            compiled.statement,
+            cache_key=compiled.cache_key,
+            column_keys=compiled.column_keys,
+            for_executemany=compiled.for_executemany,
+            schema_translate_map=compiled.schema_translate_map,
+        )
+        compiled._public_twin = twin
+    return twin
+
+
+class _CarefulPreparer(IdentifierPreparer):
+    """Mixed into a dialect's preparer: prints a name quoted, or as the plain identifier that it is."""
+
+    def quote(self, ident: str, force: Any = None) -> str:
+        if getattr(ident, "quote", None) is False and not _IDENTIFIER.fullmatch(ident):
+            raise RefusedStatementError(f"the name {str(ident)!r} is marked not to be quoted, but is no plain identifier.")
+        return super().quote(ident, force) if force is not None else super().quote(ident)
+
+
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+def scoped_preparer(preparer: IdentifierPreparer) -> IdentifierPreparer:
+    """Return a copy of a dialect's *preparer* that never prints a name unquoted that is more than a name."""
+    cls = type(preparer)
+    careful = object.__new__(type(f"Careful{cls.__name__}", (_CarefulPreparer, cls), {}))
+    careful.__dict__.update(preparer.__dict__)
+    return careful

@@ -1,0 +1,207 @@
+"""
+The door of the statement wall: nothing reaches the driver but through here.
+
+SQLAlchemy makes an execution context for everything it sends: compiled statements, DDL, strings, defaults. Ours lets a
+statement pass if it was compiled under the rules of the scope it runs in, and hands it the pinned tenant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlalchemy.engine.default import DefaultExecutionContext
+
+from partywall.errors import NoTenantError, PartywallError, RefusedStatementError, SetupError
+from partywall.scope import Scope, Tenant, Unscoped
+from partywall.statements.compile import TENANT_PARAMETER, ScopedCompiler, public_twin
+from partywall.tables import Kind, TableDescription, Tables
+
+__all__ = ["UnscopedCompiler", "scoped_context", "unscoped_compiler", "unscoped_context"]
+
+HARMLESS_STRINGS = frozenset({"SELECT 1"})
+"""Strings that may be sent in any scope: what health checks ask."""
+
+
+class PinnedConnection(Protocol):
+    """A connection that knows the scope it is pinned to."""
+
+    def pinned_scope(self) -> Scope | None: ...
+
+
+_Context = DefaultExecutionContext if TYPE_CHECKING else object
+
+
+class UnscopedCompiler:
+    """Mixed into a dialect's compiler, unchanged: the stamp of a statement that was compiled unscoped."""
+
+
+def unscoped_compiler(base: type[Any]) -> type[Any]:
+    """Return the compiler of a dialect, *base*, with the stamp."""
+    return type(f"Unscoped{base.__name__}", (UnscopedCompiler, base), {})
+
+
+def _scope_of(connection: Any) -> Scope | None:
+    """Return the scope a connection is pinned to; refuse one that was opened past the guard."""
+    try:
+        pinned = connection.pinned_scope
+    except AttributeError:
+        raise RefusedStatementError(
+            "this connection was not opened by the guarded engine, so it has no pin.\n"
+            "Guard the engine before it is copied with execution_options() or connected."
+        ) from None
+    return pinned()  # type: ignore[no-any-return]  # connection is Any, and PinnedConnection is what it then is
+
+
+class _ScopedContext(_Context):
+    tables: Tables
+
+    @classmethod
+    def _init_compiled(  # type: ignore[override]  # SQLAlchemy's signature differs between 2.0 and 2.1
+        cls,
+        dialect: Any,
+        connection: Any,
+        dbapi_connection: Any,
+        execution_options: Any,
+        compiled: Any,
+        parameters: Any,
+        invoked_statement: Any,
+        *args: Any,
+        **kw: Any,
+    ) -> Any:
+        scope = _scope_of(connection)
+        if not isinstance(compiled, ScopedCompiler) or invoked_statement is None:
+            raise RefusedStatementError(
+                "this statement was compiled before it was handed over, so nobody knows under which rules.\n"
+                "Execute the statement itself: select(...), not select(...).compile(...).",
+                str(compiled),
+            )
+        if compiled.restricted:
+            if isinstance(scope, Tenant):
+                # Ours is set last, over whatever the application passes under that name.
+                parameters = [{**each, TENANT_PARAMETER: scope.id} for each in parameters or ({},)]
+            else:
+                compiled = _without_tenant(compiled, scope)
+        elif isinstance(scope, Unscoped):
+            raise _unscoped_here(scope)
+        if compiled.schema_translate_map:
+            _check_schemas(execution_options.get("schema_translate_map") or {}, compiled, cls.tables)
+        return super()._init_compiled(
+            dialect,
+            connection,
+            dbapi_connection,
+            execution_options,
+            compiled,
+            parameters,
+            invoked_statement,
+            *args,
+            **kw,
+        )
+
+    @classmethod
+    def _init_statement(  # type: ignore[override]  # as above
+        cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, statement: str, *args: Any
+    ) -> Any:
+        if not getattr(connection, "partywall_first_contact", False):
+            scope = _scope_of(connection)
+            if isinstance(scope, Unscoped):
+                raise _unscoped_here(scope)
+            if statement.strip().upper() not in HARMLESS_STRINGS:
+                raise RefusedStatementError(
+                    "SQL text cannot be scoped yet, so it is refused: exec_driver_sql().\n"
+                    "Write it as a construct, or run the statement unscoped.",
+                    statement,
+                )
+        return super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
+
+    @classmethod
+    def _init_ddl(  # type: ignore[override]  # as above
+        cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, compiled_ddl: Any
+    ) -> Any:
+        raise RefusedStatementError(
+            "DDL concerns all tenants, so it is refused in a scope.\n"
+            "Run it unscoped, on an engine guarded with allow_unscoped=True, or on the owner's engine.",
+            str(compiled_ddl),
+        )
+
+    @classmethod
+    def _init_default(  # type: ignore[override]  # as above
+        cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any
+    ) -> Any:
+        raise RefusedStatementError("a default or sequence executed by itself cannot be scoped yet, so it is refused.")
+
+
+def _without_tenant(compiled: Any, scope: Scope | None) -> Any:
+    """Return how a statement over restricted tables may run although no tenant is in scope."""
+    if isinstance(scope, Unscoped):
+        raise _unscoped_here(scope)
+    scoped = tuple(sorted(key for key, table in compiled.restricted.items() if table.kind is not Kind.TENANTS))
+    if scoped:
+        raise NoTenantError(
+            f"no tenant is in scope, but the statement uses {', '.join(scoped)}.", str(compiled), scoped
+        )
+    return public_twin(compiled)
+
+
+def _unscoped_here(scope: Unscoped) -> PartywallError:
+    return SetupError(
+        "unscoped() met an engine that always has one tenant in scope.\n"
+        "Use an engine that was made for it: tenancy.guard(create_engine(owner_url), allow_unscoped=True)"
+    )
+
+
+_SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast", "temp")
+
+
+def _check_schemas(translation: Any, compiled: Any, tables: Tables) -> None:
+    """Check that tables that stand for others (schema_translate_map) are held to the rules of what they stand for."""
+    table: TableDescription
+    for table in compiled.used.values():
+        schema = translation.get(table.schema, table.schema)
+        other = tables.find(schema, table.name)
+        if (other is not None and not other.means_the_same_as(table)) or str(schema).lower() in _SYSTEM_SCHEMAS:
+            raise RefusedStatementError(
+                f"schema_translate_map turns table {table.key} into {schema}.{table.name}, which is declared otherwise.",
+                str(compiled),
+                (table.key,),
+            )
+
+
+class _UnscopedContext(_Context):
+    @classmethod
+    def _init_compiled(  # type: ignore[override]  # as above
+        cls, dialect: Any, connection: Any, dbapi: Any, options: Any, compiled: Any, *args: Any, **kw: Any
+    ) -> Any:
+        _check_unscoped(connection)
+        if not isinstance(compiled, UnscopedCompiler):
+            raise RefusedStatementError("this statement was compiled for another scope.", str(compiled))
+        return super()._init_compiled(dialect, connection, dbapi, options, compiled, *args, **kw)
+
+    @classmethod
+    def _init_statement(cls, dialect: Any, connection: Any, *args: Any, **kw: Any) -> Any:
+        _check_unscoped(connection)
+        return super()._init_statement(dialect, connection, *args, **kw)
+
+    @classmethod
+    def _init_ddl(cls, dialect: Any, connection: Any, *args: Any, **kw: Any) -> Any:
+        _check_unscoped(connection)
+        return super()._init_ddl(dialect, connection, *args, **kw)
+
+    @classmethod
+    def _init_default(cls, dialect: Any, connection: Any, *args: Any, **kw: Any) -> Any:
+        _check_unscoped(connection)
+        return super()._init_default(dialect, connection, *args, **kw)
+
+
+def _check_unscoped(connection: Any) -> None:
+    if not isinstance(_scope_of(connection), Unscoped):
+        raise RefusedStatementError("this statement was compiled unscoped, but its connection is not.")
+
+
+def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
+    """Return the execution context of a dialect, *base*, as the door for statements in a scope."""
+    return type(f"Scoped{base.__name__}", (_ScopedContext, base), {"tables": tables})
+
+
+def unscoped_context(base: type[Any]) -> type[Any]:
+    """Return the execution context of a dialect, *base*, as the door for unscoped statements."""
+    return type(f"Unscoped{base.__name__}", (_UnscopedContext, base), {})

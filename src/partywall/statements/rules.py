@@ -1,0 +1,331 @@
+"""What a statement may be made of: one rule for each kind of SQLAlchemy construct. What has no rule is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Column, Table
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.functions import FunctionElement
+
+from partywall._compat import is_annotated
+from partywall.errors import RefusedStatementError
+from partywall.statements.functions import HARMLESS_FUNCTIONS, HARMLESS_OPERATORS
+from partywall.tables import TableDescription, Tables
+
+__all__ = ["REFUSED_KINDS", "RULES", "STATEMENTS", "Vocabulary", "base_table", "examine", "is_plain_literal"]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What statements may be made of: the tables, and what the application vouches for beyond our lists."""
+
+    tables: Tables
+    functions: frozenset[str] = frozenset()
+    operators: frozenset[str] = frozenset()
+    constructs: frozenset[type[Any]] = frozenset()
+    _verdicts: dict[type[Any], str | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def may_call(self, name: str) -> bool:
+        """Whether a function of this name is known to be harmless, or vouched for."""
+        return name.lower() in HARMLESS_FUNCTIONS or name.lower() in self.functions
+
+    def may_operate(self, symbol: str) -> bool:
+        """Whether an operator that was written as text is known to be harmless, or vouched for."""
+        return " ".join(symbol.split()).upper() in HARMLESS_OPERATORS or symbol in self.operators
+
+    def describe(self, table: Any) -> TableDescription:
+        """
+        Return the description of a table, which may be a lightweight ``table()`` or one of other metadata.
+
+        Raises:
+            RefusedStatementError: Nobody declared a table of this schema and name.
+        """
+        schema = getattr(table, "schema", None)
+        description = self.tables.find(schema, table.name)
+        if description is None:
+            key = table.name if schema is None else f"{schema}.{table.name}"
+            raise RefusedStatementError(
+                f"table {key} is unknown to the tenancy: nobody declared whose rows it holds.\n"
+                "Add it to the metadata that Tenancy(...) was given, before the engine is guarded; one that is read in "
+                "all scopes also to shared={...}.",
+                tables=(key,),
+            )
+        return description
+
+    def verdict_on(self, cls: type[Any]) -> str | None:
+        """Return why constructs of this class are refused, or None if they are not."""
+        try:
+            return self._verdicts[cls]
+        except KeyError:
+            verdict = self._verdicts[cls] = self._judge(cls)
+            return verdict
+
+    def _judge(self, cls: type[Any]) -> str | None:
+        if not self.constructs.isdisjoint(cls.__mro__):
+            return None
+        name = _plain_name(cls)
+        if hasattr(cls, "_compiler_dispatcher"):
+            return f"{name} is compiled by the application's own @compiles function. {_DECLARE.format(name)}"
+        for base in cls.__mro__:
+            own = not base.__module__.startswith(("sqlalchemy.", "builtins", "typing", "abc"))
+            if own and (not issubclass(base, _EXTENSIBLE) or base.__dict__.keys() & _COMPILED_BY):
+                return f"{base.__qualname__} is a construct of the application's own. {_DECLARE.format(base.__qualname__)}"
+        if cls.__visit_name__ not in RULES:
+            return f"there is no rule for {name} ({cls.__visit_name__!r}) in this version of partywall."
+        return None
+
+
+# Subclasses of these are compiled as what they extend, unless they bring their own compilation.
+_EXTENSIBLE = (Column, Table, FunctionElement)
+_COMPILED_BY = {"__visit_name__", "_compiler_dispatch"}
+_DECLARE = "If its SQL reads no table, or only through the statements it contains: Tenancy(..., constructs={{{0}}})."
+
+Rule = Callable[[Any, Vocabulary], None]
+
+
+def examine(root: ClauseElement, vocabulary: Vocabulary) -> None:
+    """
+    Check everything a statement is made of, down to the statements nested in it.
+
+    Nested statements are not entered: the compiler meets each of them by itself, after the ORM has
+    turned it into its final form.
+
+    Raises:
+        RefusedStatementError: A part has no rule, or breaks its rule.
+    """
+    waiting: list[ClauseElement] = [root]
+    seen: dict[int, ClauseElement] = {}  # holds what it has seen, so that no id is used again
+    while waiting:
+        element = waiting.pop()
+        if id(element) in seen:
+            continue
+        seen[id(element)] = element
+        verdict = vocabulary.verdict_on(type(element))
+        if verdict is not None:
+            raise RefusedStatementError(f"this statement is refused: {verdict}")
+        RULES.get(element.__visit_name__, _plain)(element, vocabulary)
+        if element is root or element.__visit_name__ not in STATEMENTS:
+            waiting.extend(_children(element))
+
+
+def _children(element: ClauseElement) -> Iterator[ClauseElement]:
+    if element.__visit_name__ == "lambda_element":
+        yield element._resolved  # type: ignore[attr-defined]  # what is compiled in its place
+        return
+    yield from element.get_children()  # type: ignore[misc]  # all of our kinds have clause elements as children
+    for attribute in ("_prefixes", "_suffixes"):  # of SELECT and CTE; SQLAlchemy does not count them as children
+        for clause, _dialect in getattr(element, attribute, ()):
+            yield clause
+
+
+def base_table(source: Any) -> Any | None:
+    """Return the table behind aliases and samples of it; None for sources that are no table."""
+    while source is not None and source.__visit_name__ in ("alias", "tablesample"):
+        source = source.element
+    return source if source is not None and source.__visit_name__ == "table" else None
+
+
+_PLAIN_LITERAL = re.compile(r"\*|[+-]?\d+(\.\d+)?|'[^'\\]*'|NULL|TRUE|FALSE", re.IGNORECASE)
+
+
+def is_plain_literal(text: str) -> bool:
+    """Whether a piece of SQL text is a number, a simple string, NULL, TRUE, FALSE or an asterisk, and nothing else."""
+    return _PLAIN_LITERAL.fullmatch(text.strip()) is not None
+
+
+# The rules. Each takes an element and raises RefusedStatementError if it may not stand in a statement.
+
+
+def _plain(element: Any, vocabulary: Vocabulary) -> None:
+    """No more than its children."""
+
+
+def _known_table(element: Any, vocabulary: Vocabulary) -> None:
+    vocabulary.describe(element)
+
+
+def _column(element: Any, vocabulary: Vocabulary) -> None:
+    if getattr(element, "is_literal", False) and not is_plain_literal(str(element.name)):
+        raise _text_refused(f"literal_column({element.name!r})")
+
+
+def _function(element: Any, vocabulary: Vocabulary) -> None:
+    packages = tuple(getattr(element, "packagenames", ()))
+    name = ".".join((*packages, element.name))
+    if packages in ((), ("pg_catalog",)) and vocabulary.may_call(element.name):
+        return
+    if packages and name.lower() in vocabulary.functions:
+        return
+    raise RefusedStatementError(
+        f"function {name} is not among those known to be harmless.\nIf it reads no table and changes nothing: "
+        f"Tenancy(..., functions={{{name!r}}})"
+    )
+
+
+def _operator(element: Any, vocabulary: Vocabulary) -> None:
+    for operator in (element.operator, getattr(element, "modifier", None)):
+        if isinstance(operator, operators.custom_op) and not vocabulary.may_operate(operator.opstring):
+            raise RefusedStatementError(
+                f"operator {operator.opstring!r} is not among those known to be harmless.\nIf it is one: "
+                f"Tenancy(..., operators={{{operator.opstring!r}}})"
+            )
+
+
+def _extract(element: Any, vocabulary: Vocabulary) -> None:
+    if not re.fullmatch(r"[A-Za-z_]+", element.field):
+        raise RefusedStatementError(f"extract() takes the name of a field, not {element.field!r}.")
+
+
+def _text(element: Any, vocabulary: Vocabulary) -> None:
+    if not is_plain_literal(element.text):
+        raise _text_refused(f"text({element.text!r})")
+
+
+def _select(element: Any, vocabulary: Vocabulary) -> None:
+    for _dialect, hint in getattr(element, "_statement_hints", ()):
+        raise _text_refused(f"with_statement_hint({hint!r})")
+    for (_source, _dialect), hint in getattr(element, "_hints", {}).items():
+        if hint.upper() != "ONLY":
+            raise _text_refused(f"with_hint(..., {hint!r})")
+
+
+_CTE_PREFIXES = ("MATERIALIZED", "NOT MATERIALIZED")
+
+
+def _cte(element: Any, vocabulary: Vocabulary) -> None:
+    # A nested CTE is visible in one SELECT only; outside of it the same name would mean the real table.
+    if element.nesting and any(key[1].lower() == str(element.name).lower() for key in vocabulary.tables.by_name):
+        raise RefusedStatementError(f"the nested CTE {element.name} bears the name of a table: rename it.")
+
+
+def _cte_prefix_or_text(element: Any, vocabulary: Vocabulary) -> None:
+    if element.text.upper() not in _CTE_PREFIXES:
+        _text(element, vocabulary)
+
+
+def _refused(reason: str) -> Rule:
+    def rule(element: Any, vocabulary: Vocabulary) -> None:
+        raise RefusedStatementError(reason)
+
+    return rule
+
+
+def _text_refused(what: str) -> RefusedStatementError:
+    return RefusedStatementError(
+        f"SQL text cannot be scoped yet, so it is refused: {what}.\n"
+        "Write it as a construct (select(), func, .op()), or run the statement unscoped."
+    )
+
+
+_WRITES = _refused(
+    "writes cannot be scoped yet: this version of partywall scopes reads, and refuses INSERT, UPDATE and DELETE.\n"
+    "Write on an engine guarded with allow_unscoped=True, in:  with unscoped(reason='...'): ..."
+)
+_TEXTUAL = _refused(
+    "SQL text cannot be scoped yet, so it is refused (text().columns(), a t-string).\n"
+    "Write it as a construct, or run the statement unscoped."
+)
+_SEQUENCE = _refused("a sequence is shared by all tenants, and reading it changes it: refused in a scope.")
+
+STATEMENTS = frozenset({"select", "compound_select", "textual_select", "insert", "update", "delete", "orm_from_statement"})
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        # sources
+        "table": _known_table,
+        "alias": _plain,
+        "tablesample": _plain,
+        "cte": _cte,
+        "subquery": _plain,
+        "lateral": _plain,
+        "join": _plain,
+        "values": _plain,
+        "scalar_values": _plain,
+        "table_valued_alias": _plain,
+        # statements
+        "select": _select,
+        "compound_select": _select,
+        "select_statement_grouping": _plain,
+        "orm_from_statement": _plain,
+        "memoized_select_entities": _plain,
+        "savepoint": _plain,
+        "rollback_to_savepoint": _plain,
+        "release_savepoint": _plain,
+        "identified": _plain,
+        # expressions
+        "column": _column,
+        "table_valued_column": _plain,
+        "scalar_function_column": _plain,
+        "bindparam": _plain,
+        "override_binds": _plain,
+        "null": _plain,
+        "true": _plain,
+        "false": _plain,
+        "binary": _operator,
+        "unary": _operator,
+        "expression_clauselist": _operator,
+        "clauselist": _plain,
+        "element_list": _plain,
+        "order_by_list": _plain,
+        "tuple": _plain,
+        "array": _plain,
+        "slice": _plain,
+        "grouping": _plain,
+        "label": _plain,
+        "label_reference": _plain,
+        "textual_label_reference": _plain,  # resolved against the statement's own labels, or an error
+        "case": _plain,
+        "cast": _plain,
+        "try_cast": _plain,
+        "typeclause": _plain,  # its text is checked when it is printed
+        "type_coerce": _plain,
+        "extract": _extract,
+        "collation": _plain,
+        "function": _function,
+        "next_value_func": _SEQUENCE,
+        "over": _plain,
+        "frame_clause": _plain,
+        "withingroup": _plain,
+        "funcfilter": _plain,
+        "aggregateorderby": _plain,
+        "aggregate_order_by": _plain,
+        "aggregate_orderby_inline": _plain,
+        "ilike_case_insensitive_operand": _plain,
+        "postgresql_distinct_on": _plain,
+        "lambda_element": _plain,
+        "clause": _plain,  # FOR UPDATE OF ...; all other classes of this name are abstract
+        # text
+        "textclause": _cte_prefix_or_text,
+        "textual_select": _TEXTUAL,
+        "tstring": _TEXTUAL,
+        "tstring_text": _TEXTUAL,
+        # writes
+        "insert": _WRITES,
+        "update": _WRITES,
+        "delete": _WRITES,
+        "values_base": _WRITES,
+        "update_base": _WRITES,
+        "dmltargetcopy": _WRITES,
+        "on_conflict_do_nothing": _WRITES,
+        "on_conflict_do_update": _WRITES,
+        "sequence": _SEQUENCE,
+    }
+)
+
+# The compiler refuses these where it would print them, however it came by them.
+REFUSED_KINDS: Mapping[str, Rule] = MappingProxyType(
+    {
+        kind: RULES[kind]
+        for kind in ("textclause", "textual_select", "tstring", "insert", "update", "delete", "sequence", "next_value_func")
+    }
+)
+
+
+def _plain_name(cls: type[Any]) -> str:
+    return cls.__mro__[2].__qualname__ if is_annotated(cls) and len(cls.__mro__) > 2 else cls.__qualname__

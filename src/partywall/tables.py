@@ -1,0 +1,305 @@
+"""The frozen description of each table: what is scoped, by which column, and what the tenant may see of it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Column, MetaData, Table
+from sqlalchemy.types import TypeEngine
+
+from partywall.errors import SetupError, TenantIdError
+
+__all__ = ["Kind", "TableDescription", "Tables", "Visible", "describe"]
+
+INFO_KEY = "partywall"
+
+
+class Kind(enum.Enum):
+    """What a table's rows are to a tenant. The value is what ``Table.info["partywall"]`` says."""
+
+    SCOPED = "scoped"  # rows belong to tenants: the own ones are seen and written
+    SHARED = "shared"  # rows belong to nobody: all are seen, none is written
+    SHARED_WRITABLE = "shared_writable"  # rows belong to nobody: all are seen and written
+    TENANTS = "tenants"  # one row per tenant: the own one is seen
+
+
+class Visible(enum.Enum):
+    """Which rows of a table a tenant sees, or may write."""
+
+    OWN = "own"
+    OWN_AND_SHARED = "own and shared rows"
+    ALL = "all"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class TableDescription:
+    """
+    What the walls know about one table, and all they know.
+
+    Attributes:
+        schema, name: As in the database; *schema* is None for the default one.
+        kind: What its rows are to a tenant.
+        tenant_column: Name of the column that holds the tenant id; None for shared tables.
+        readable, writable: Which rows a tenant sees and may write.
+        columns: Names of all columns, as in the database.
+        public: Columns of the tenants table that may be read with no tenant in scope.
+    """
+
+    schema: str | None
+    name: str
+    kind: Kind
+    tenant_column: str | None
+    readable: Visible
+    writable: Visible
+    columns: frozenset[str]
+    public: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """``"invoice"`` or ``"billing.invoice"``, as in ``MetaData.tables``."""
+        return self.name if self.schema is None else f"{self.schema}.{self.name}"
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether a tenant sees only some of the rows, so that a statement needs the tenant."""
+        return self.readable is not Visible.ALL
+
+    def means_the_same_as(self, other: TableDescription) -> bool:
+        """Whether a statement scoped for this table is scoped for *other* too."""
+        return (self.kind, self.tenant_column, self.readable) == (other.kind, other.tenant_column, other.readable)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a tenancy, by schema and name, and the type their tenant ids have."""
+
+    by_name: Mapping[tuple[str | None, str], TableDescription]
+    tenant_type: TypeEngine[Any]
+
+    def find(self, schema: str | None, name: str) -> TableDescription | None:
+        """Return the description of a table of exactly this name; None if nobody declared it."""
+        return self.by_name.get((schema, name))
+
+    def check_tenant_id(self, tenant_id: object) -> None:
+        """
+        Check that a tenant id has the tenant column's Python type.
+
+        Raises:
+            TenantIdError: It has not; ``"42"`` is no id where the column holds integers.
+        """
+        expected = self.tenant_type.python_type
+        if not isinstance(tenant_id, expected):
+            raise TenantIdError(
+                f"the tenant column holds {expected.__name__}, but the tenant in scope is a "
+                f"{type(tenant_id).__name__}: convert it where the scope is entered."
+            )
+
+
+def describe(
+    metadata: Iterable[MetaData],
+    *,
+    column: str,
+    tenants: str | None,
+    tenants_public: Iterable[str],
+    shared: Iterable[str],
+    shared_writable: Iterable[str],
+    shared_rows: Iterable[str],
+) -> Tables:
+    """
+    Derive the description of every table; nothing is guessed.
+
+    A table is scoped if it has the tenant column; else it must be declared, here by its key or next to
+    it by ``info={"partywall": "shared"}`` (`Kind` has the words). The tenant column may bear another
+    name in one table: ``Column(..., info={"partywall": "tenant"})``.
+
+    Args:
+        metadata: Complete metadata; call after all models are imported.
+        column: Name of the tenant column in the database.
+        tenants: Key of the tenants table.
+        tenants_public: Names of the columns of the tenants table that may be read with no tenant in
+            scope; ``Column(..., info={"partywall": "public"})`` says the same.
+        shared, shared_writable: Keys of the tables whose rows belong to nobody.
+        shared_rows: Keys of scoped tables whose rows without a tenant (NULL) are seen by all and
+            written by none of them.
+
+    Raises:
+        SetupError: A table that nobody declared, a nullable tenant column, tenant columns of different
+            types, declarations that contradict each other or name no table.
+    """
+    declared = _Declarations(
+        column, tenants, frozenset(tenants_public), frozenset(shared), frozenset(shared_writable), frozenset(shared_rows)
+    )
+    tables = [table for one in metadata for table in one.tables.values()]
+    declared.check_names({table.key for table in tables})
+    by_name: dict[tuple[str | None, str], TableDescription] = {}
+    types: dict[str, TypeEngine[Any]] = {}
+    for table in tables:
+        description, type_ = _describe_table(table, declared)
+        known = by_name.setdefault((table.schema, table.name), description)
+        if known is not description:
+            by_name[table.schema, table.name] = _merged(known, description)
+        if type_ is not None:
+            types[table.key] = type_
+    return Tables(MappingProxyType(by_name), _one_type(types))
+
+
+@dataclass(frozen=True)
+class _Declarations:
+    column: str
+    tenants: str | None
+    tenants_public: frozenset[str]
+    shared: frozenset[str]
+    shared_writable: frozenset[str]
+    shared_rows: frozenset[str]
+
+    def check_names(self, keys: set[str]) -> None:
+        named = {
+            "shared": self.shared,
+            "shared_writable": self.shared_writable,
+            "shared_rows": self.shared_rows,
+            "tenants": frozenset() if self.tenants is None else {self.tenants},
+        }
+        for argument, names in named.items():
+            for name in sorted(names - keys):
+                raise SetupError(
+                    f"{argument} names the table {name!r}, but the metadata has none of that name.\n"
+                    "Import every model before the engine is guarded, or mend the name."
+                )
+
+    def kinds(self, table: Table) -> set[Kind]:
+        """Return every kind that the table was declared to be, here and next to it."""
+        kinds = {
+            kind
+            for kind, keys in (
+                (Kind.SHARED, self.shared),
+                (Kind.SHARED_WRITABLE, self.shared_writable),
+                (Kind.TENANTS, {self.tenants}),
+            )
+            if table.key in keys
+        }
+        word = table.info.get(INFO_KEY)
+        if word is not None:
+            try:
+                kinds.add(Kind(word))
+            except ValueError:
+                words = ", ".join(repr(kind.value) for kind in Kind)
+                raise SetupError(
+                    f"table {table.key}: info={{{INFO_KEY!r}: {word!r}}} is none of {words}."
+                ) from None
+        return kinds
+
+
+def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescription, TypeEngine[Any] | None]:
+    kinds = declared.kinds(table)
+    tenant_column = _tenant_column(table, declared.column)
+    if len(kinds) > 1:
+        raise SetupError(
+            f"table {table.key} is declared {' and '.join(sorted(kind.value for kind in kinds))}: choose one."
+        )
+    kind = kinds.pop() if kinds else Kind.SCOPED
+    if kind is Kind.TENANTS:
+        return _describe_tenants_table(table, declared)
+    if kind is not Kind.SCOPED:
+        if tenant_column is not None:
+            raise SetupError(
+                f"table {table.key} is declared {kind.value}, but has the tenant column {tenant_column.name}: its rows "
+                "belong to tenants.\nRemove the declaration, or the column."
+            )
+        writable = Visible.ALL if kind is Kind.SHARED_WRITABLE else Visible.NONE
+        return _description(table, kind, None, Visible.ALL, writable), None
+    if tenant_column is None:
+        raise SetupError(_undeclared(table, declared))
+    has_shared_rows = table.key in declared.shared_rows
+    if tenant_column.nullable and not has_shared_rows:
+        raise SetupError(
+            f"table {table.key}: the tenant column {tenant_column.name} is nullable, so a row could belong to nobody.\n"
+            f"Write:  {tenant_column.name} = Column(..., nullable=False)\n"
+            f"If rows without a tenant are for everybody to read:  Tenancy(..., shared_rows={{{table.key!r}}})"
+        )
+    readable = Visible.OWN_AND_SHARED if has_shared_rows else Visible.OWN
+    return _description(table, kind, tenant_column.name, readable, Visible.OWN), tenant_column.type
+
+
+def _describe_tenants_table(
+    table: Table, declared: _Declarations
+) -> tuple[TableDescription, TypeEngine[Any] | None]:
+    keys = list(table.primary_key.columns)
+    if len(keys) != 1:
+        raise SetupError(f"the tenants table {table.key} needs a primary key of one column, the tenant id.")
+    public = {column.name for column in table.columns if column.info.get(INFO_KEY) == "public"}
+    public |= declared.tenants_public if table.key == declared.tenants else set()
+    for name in sorted(public - {column.name for column in table.columns}):
+        raise SetupError(f"tenants_public names {name!r}, but the tenants table {table.key} has no such column.")
+    description = _description(table, Kind.TENANTS, keys[0].name, Visible.OWN, Visible.NONE, frozenset(public))
+    return description, keys[0].type
+
+
+def _description(
+    table: Table,
+    kind: Kind,
+    tenant_column: str | None,
+    readable: Visible,
+    writable: Visible,
+    public: frozenset[str] = frozenset(),
+) -> TableDescription:
+    columns = frozenset(column.name for column in table.columns)
+    return TableDescription(table.schema, table.name, kind, tenant_column, readable, writable, columns, public)
+
+
+def _tenant_column(table: Table, name: str) -> Column[Any] | None:
+    """Return the column marked as the tenant's, else the one that is named so (its name, not its key)."""
+    marked = [column for column in table.columns if column.info.get(INFO_KEY) == "tenant"]
+    if len(marked) > 1:
+        raise SetupError(f"table {table.key} marks {len(marked)} columns as the tenant's: mark one.")
+    if marked:
+        return marked[0]
+    return next((column for column in table.columns if column.name == name), None)
+
+
+def _undeclared(table: Table, declared: _Declarations) -> str:
+    column, key = declared.column, table.key
+    return (
+        f"table {key} has no column {column} and is not declared: whose rows are they?\n"
+        f"They belong to tenants:      add to it  {column} = Column({column!r}, ..., nullable=False)  "
+        "(a child or association table\n                             needs its own, also under joined inheritance)\n"
+        f"Everybody may read them:     Tenancy(..., shared={{{key!r}}})\n"
+        f"Everybody may write them:    Tenancy(..., shared_writable={{{key!r}}})"
+    )
+
+
+def _merged(first: TableDescription, second: TableDescription) -> TableDescription:
+    """Describe a table that stands in two MetaData: they must agree, and their columns add up."""
+    if not first.means_the_same_as(second) or first.writable is not second.writable:
+        raise SetupError(
+            f"table {first.key} stands in two MetaData, once as {first.kind.value} and once as {second.kind.value}: "
+            "declare it the same in both."
+        )
+    return TableDescription(
+        first.schema,
+        first.name,
+        first.kind,
+        first.tenant_column,
+        first.readable,
+        first.writable,
+        first.columns | second.columns,
+        first.public & second.public,
+    )
+
+
+def _one_type(types: Mapping[str, TypeEngine[Any]]) -> TypeEngine[Any]:
+    """Return the type that all tenant columns have in common."""
+    if not types:
+        raise SetupError("no table has the tenant column: nothing would be scoped. Is the metadata complete?")
+    first_key, first = next(iter(types.items()))
+    for key, type_ in types.items():
+        if repr(type_) != repr(first):
+            raise SetupError(
+                f"the tenant column of table {key} is {type_!r}, that of {first_key} is {first!r}: "
+                "give all tenant columns, and the key of the tenants table, one type."
+            )
+    return first

@@ -1,0 +1,152 @@
+"""Tenancy: declarations in, guarded engines out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
+
+from sqlalchemy import MetaData
+from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+
+from partywall.errors import SetupError
+from partywall.guard import guard_engine, guard_of
+from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id
+from partywall.statements.orm import EXPLICIT_TENANT
+from partywall.statements.rules import Vocabulary
+from partywall.tables import Tables, describe
+
+__all__ = ["Tenancy"]
+
+_Engine = TypeVar("_Engine", Engine, AsyncEngine)
+
+
+class Tenancy:
+    """
+    Says whose rows the tables hold, and guards engines by it.
+
+    A table is scoped if it has the tenant column; else it must be declared here, or next to the table
+    by ``info={"partywall": "shared"}``. A table nobody declared is a `SetupError` when an engine is
+    guarded.
+
+    Args:
+        metadata: Metadata of the application, one or several.
+        column: Name of the tenant column in the database.
+        tenants: Key of the tenants table: one row per tenant, of which a scope sees its own.
+        tenants_public: Columns of the tenants table that may be read with no tenant in scope, say the
+            slug and the id, for login and routing.
+        shared: Keys of tables that all tenants read and only unscoped code writes.
+        shared_writable: Keys of tables that all tenants read and write.
+        shared_rows: Keys of scoped tables whose rows without a tenant (NULL) are seen by all tenants
+            and written by none of them.
+        functions: SQL functions beyond the known ones that read no table and change nothing.
+        operators: The same for operators, as they are written with ``.op()``.
+        constructs: Classes of the application's own SQL constructs, or of constructs that it compiles
+            itself with ``@compiles``, whose SQL reads no table but through the statements in them.
+        audit: Called with an `Unscoped` scope when a transaction of a guarded engine takes it.
+    """
+
+    def __init__(
+        self,
+        metadata: MetaData | Iterable[MetaData],
+        *,
+        column: str = "tenant_id",
+        tenants: str | None = None,
+        tenants_public: Iterable[str] = (),
+        shared: Iterable[str] = (),
+        shared_writable: Iterable[str] = (),
+        shared_rows: Iterable[str] = (),
+        functions: Iterable[str] = (),
+        operators: Iterable[str] = (),
+        constructs: Iterable[type[Any]] = (),
+        audit: Callable[[Unscoped], None] | None = None,
+    ) -> None:
+        for argument, value in {
+            "tenants_public": tenants_public,
+            "shared": shared,
+            "shared_writable": shared_writable,
+            "shared_rows": shared_rows,
+            "functions": functions,
+            "operators": operators,
+        }.items():
+            if isinstance(value, str):
+                raise SetupError(f"{argument} takes several names: {argument}={{{value!r}}}")
+        self.metadata = (metadata,) if isinstance(metadata, MetaData) else tuple(metadata)
+        self.column = column
+        self.tenants = tenants
+        self.tenants_public = frozenset(tenants_public)
+        self.shared = frozenset(shared)
+        self.shared_writable = frozenset(shared_writable)
+        self.shared_rows = frozenset(shared_rows)
+        self.functions = frozenset(name.lower() for name in functions)
+        self.operators = frozenset(operators)
+        self.constructs = frozenset(constructs)
+        self.audit = audit
+
+    def describe(self) -> Tables:
+        """
+        Return the description of every table, as the walls read it.
+
+        Raises:
+            SetupError: The declarations are incomplete or contradict the models.
+        """
+        return describe(
+            self.metadata,
+            column=self.column,
+            tenants=self.tenants,
+            tenants_public=self.tenants_public,
+            shared=self.shared,
+            shared_writable=self.shared_writable,
+            shared_rows=self.shared_rows,
+        )
+
+    def guard(self, engine: _Engine, *, allow_unscoped: bool = False) -> _Engine:
+        """
+        Put the walls around an engine, in place, and return it.
+
+        From then on a statement of this engine runs scoped to the tenant in scope, or is refused before
+        anything is sent. Nothing is connected here.
+
+        Args:
+            engine: An ``Engine`` or ``AsyncEngine`` for PostgreSQL or SQLite, just created.
+            allow_unscoped: Whether the engine may also be used in ``with unscoped(reason=...)``.
+
+        Raises:
+            SetupError: The declarations are incomplete, the engine is guarded already, or its dialect
+                is one we know nothing about.
+        """
+        vocabulary = Vocabulary(self.describe(), self.functions, self.operators, self.constructs)
+        guard_engine(engine, vocabulary, allow_unscoped=allow_unscoped, audit=self.audit)
+        return engine
+
+    @overload
+    def session(self, engine: Engine, *, tenant: TenantId, **options: Any) -> Session: ...
+    @overload
+    def session(self, engine: AsyncEngine, *, tenant: TenantId, **options: Any) -> AsyncSession: ...
+
+    def session(self, engine: Engine | AsyncEngine, *, tenant: TenantId, **options: Any) -> Session | AsyncSession:
+        """
+        Return a Session that belongs to one tenant for good, for those who pass the tenant.
+
+        It needs no ambient scope, and meets another one with `TenantChangedError`.
+
+        Args:
+            engine: A guarded engine.
+            tenant: The tenant id.
+            options: Passed to ``Session`` or ``AsyncSession``.
+
+        Raises:
+            TenantIdError: *tenant* is no tenant id, or not of the tenant column's type.
+            SetupError: The engine is not guarded.
+        """
+        sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        guard = guard_of(sync_engine.dialect)
+        if guard is None:
+            raise SetupError("session() needs a guarded engine: engine = tenancy.guard(create_engine(...))")
+        scope = Tenant(checked_tenant_id(tenant))
+        guard.check(scope)
+        info = {**options.pop("info", {}), EXPLICIT_TENANT: scope}
+        if isinstance(engine, AsyncEngine):
+            return AsyncSession(engine, info=info, **options)
+        return Session(engine, info=info, **options)
