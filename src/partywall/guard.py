@@ -221,5 +221,3 @@ def _session_began(session: Session, transaction: Any, connection: Connection) -
     # From here on, whatever happens below, the transaction's statements meet the Session's pin.
     connection.partywall_pin, connection._checked = pin, None
     pin.meet(begun_in)
-
-

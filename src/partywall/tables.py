@@ -132,7 +132,12 @@ def describe(
             types, declarations that contradict each other or name no table.
     """
     declared = _Declarations(
-        column, tenants, frozenset(tenants_public), frozenset(shared), frozenset(shared_writable), frozenset(shared_rows)
+        column,
+        tenants,
+        frozenset(tenants_public),
+        frozenset(shared),
+        frozenset(shared_writable),
+        frozenset(shared_rows),
     )
     tables = [table for one in metadata for table in one.tables.values()]
     declared.check_names({table.key for table in tables})
@@ -188,9 +193,7 @@ class _Declarations:
                 kinds.add(Kind(word))
             except ValueError:
                 words = ", ".join(repr(kind.value) for kind in Kind)
-                raise SetupError(
-                    f"table {table.key}: info={{{INFO_KEY!r}: {word!r}}} is none of {words}."
-                ) from None
+                raise SetupError(f"table {table.key}: info={{{INFO_KEY!r}: {word!r}}} is none of {words}.") from None
         return kinds
 
 
@@ -225,9 +228,7 @@ def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescrip
     return _description(table, kind, tenant_column.name, readable, Visible.OWN), tenant_column.type
 
 
-def _describe_tenants_table(
-    table: Table, declared: _Declarations
-) -> tuple[TableDescription, TypeEngine[Any] | None]:
+def _describe_tenants_table(table: Table, declared: _Declarations) -> tuple[TableDescription, TypeEngine[Any] | None]:
     keys = list(table.primary_key.columns)
     if len(keys) != 1:
         raise SetupError(f"the tenants table {table.key} needs a primary key of one column, the tenant id.")

@@ -83,9 +83,7 @@ class ScopedCompiler(_Compiler):
         if criteria:
             select = select._generate()
             select._where_criteria = (*map(_enclosed, select._where_criteria), *criteria)
-        return super()._compose_select_body(
-            text, select, compile_state, inner_columns, restricted_froms, *args, **kw
-        )
+        return super()._compose_select_body(text, select, compile_state, inner_columns, restricted_froms, *args, **kw)
 
     def _restrict(self, source: Any, *, may_rise: bool) -> tuple[Any, list[ColumnElement[bool]]]:
         """
@@ -306,7 +304,9 @@ class _CarefulPreparer(IdentifierPreparer):
 
     def quote(self, ident: str, force: Any = None) -> str:
         if getattr(ident, "quote", None) is False and not _IDENTIFIER.fullmatch(ident):
-            raise RefusedStatementError(f"the name {str(ident)!r} is marked not to be quoted, but is no plain identifier.")
+            raise RefusedStatementError(
+                f"the name {str(ident)!r} is marked not to be quoted, but is no plain identifier."
+            )
         return super().quote(ident, force) if force is not None else super().quote(ident)
 
 

@@ -123,7 +123,9 @@ HARMLESS_OPERATORS: frozenset[str] = _words(r"""
     + - * / % ^ = <> != < <= > >= == || | & # ~ << >> ~* !~ !~* ~~ ~~* !~~ !~~* ^@ @ @@ @@@ |/ ||/
     -> ->> #> #>> #- @> <@ ? ?| ?& @? && &< &> -|- <<| |>> &<| |&> <-> <#> <=> <+> <~> <%> <<-> <->> <<<-> <->>> ~=
     ?# ?- ?|| ?-| ## <^ >^ << <<= >>= &<| <<% %> %>> <% :: IN LIKE ILIKE GLOB REGEXP MATCH IS
-""") - {"::"} | frozenset({"IS NOT", "NOT IN", "NOT LIKE", "NOT ILIKE", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", "SIMILAR TO"})
+""") - {"::"} | frozenset(
+    {"IS NOT", "NOT IN", "NOT LIKE", "NOT ILIKE", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", "SIMILAR TO"}
+)
 
 # Columns that every table has without declaring them; they tell where a row lies among all tenants' rows.
 # (PostgreSQL manual, 5.6 System Columns; SQLite, ROWIDs and the INTEGER PRIMARY KEY.)

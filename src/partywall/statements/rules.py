@@ -75,7 +75,9 @@ class Vocabulary:
         for base in cls.__mro__:
             own = not base.__module__.startswith(("sqlalchemy.", "builtins", "typing", "abc"))
             if own and (not issubclass(base, _EXTENSIBLE) or base.__dict__.keys() & _COMPILED_BY):
-                return f"{base.__qualname__} is a construct of the application's own. {_DECLARE.format(base.__qualname__)}"
+                return (
+                    f"{base.__qualname__} is a construct of the application's own. {_DECLARE.format(base.__qualname__)}"
+                )
         if cls.__visit_name__ not in RULES:
             return f"there is no rule for {name} ({cls.__visit_name__!r}) in this version of partywall."
         return None
@@ -233,7 +235,9 @@ _TEXTUAL = _refused(
 )
 _SEQUENCE = _refused("a sequence is shared by all tenants, and reading it changes it: refused in a scope.")
 
-STATEMENTS = frozenset({"select", "compound_select", "textual_select", "insert", "update", "delete", "orm_from_statement"})
+STATEMENTS = frozenset(
+    {"select", "compound_select", "textual_select", "insert", "update", "delete", "orm_from_statement"}
+)
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -322,7 +326,16 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 REFUSED_KINDS: Mapping[str, Rule] = MappingProxyType(
     {
         kind: RULES[kind]
-        for kind in ("textclause", "textual_select", "tstring", "insert", "update", "delete", "sequence", "next_value_func")
+        for kind in (
+            "textclause",
+            "textual_select",
+            "tstring",
+            "insert",
+            "update",
+            "delete",
+            "sequence",
+            "next_value_func",
+        )
     }
 )
 
