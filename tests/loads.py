@@ -283,7 +283,7 @@ def single_table_inheritance(session: Session) -> Iterable[Any]:
 @load
 def association_object(session: Session) -> Iterable[Any]:
     statement = select(Membership).order_by(Membership.customer_id, Membership.user_id)
-    return [(m.role, m.user.email, m.customer is None or m.customer.id) for m in session.scalars(statement)]
+    return [(m.role, m.user.email, getattr(m.customer, "id", None)) for m in session.scalars(statement)]
 
 
 @load
@@ -328,16 +328,13 @@ def dynamic_relationship_counted(session: Session) -> Iterable[Any]:
 @load
 def parent_given_by_with_parent(session: Session) -> Iterable[Any]:
     found = session.scalars(by_id(select(Customer), Customer)).all()
-    return [
-        sorted(session.scalars(select(Invoice.id).where(with_parent(c, Customer.invoices))).all()) for c in found
-    ]
+    return [sorted(session.scalars(select(Invoice.id).where(with_parent(c, Customer.invoices))).all()) for c in found]
 
 
 @load
 def loader_criteria_of_the_application_beside_ours(session: Session) -> Iterable[Any]:
-    statement = (
-        by_id(select(Customer), Customer)
-        .options(selectinload(Customer.invoices), with_loader_criteria(Invoice, or_(Invoice.paid, Invoice.total > 30)))
+    statement = by_id(select(Customer), Customer).options(
+        selectinload(Customer.invoices), with_loader_criteria(Invoice, or_(Invoice.paid, Invoice.total > 30))
     )
     return [(c.id, [i.id for i in c.invoices]) for c in session.scalars(statement)]
 
@@ -364,7 +361,7 @@ def rows_from_a_server_side_cursor(session: Session) -> Iterable[Any]:
 
 @load
 def bundle_of_columns(session: Session) -> Iterable[Any]:
-    return [row.both for row in session.execute(select(Bundle("both", Invoice.id, Invoice.total)))]
+    return session.execute(select(Bundle("both", Invoice.id, Invoice.total))).scalars().all()
 
 
 @load
@@ -423,7 +420,12 @@ def inspected_identity(session: Session) -> Iterable[Any]:
 def query_all_first_one_and_get(session: Session) -> Iterable[Any]:
     query = session.query(Invoice).order_by(Invoice.id)
     first = query.first()
-    return [len(query.all()), first and first.number, query.limit(1).one().number, query.filter_by(number="R-2").count()]
+    return [
+        len(query.all()),
+        first and first.number,
+        query.limit(1).one().number,
+        query.filter_by(number="R-2").count(),
+    ]
 
 
 @load
@@ -439,7 +441,8 @@ def query_exists(session: Session) -> Iterable[Any]:
 @load
 def query_of_a_subquery(session: Session) -> Iterable[Any]:
     inner = session.query(Invoice.customer_id, func.count().label("n")).group_by(Invoice.customer_id).subquery()
-    return session.query(Customer.id, inner.c.n).outerjoin(inner, inner.c.customer_id == Customer.id).all()
+    query: Any = session.query(Customer.id, inner.c.n).outerjoin(inner, inner.c.customer_id == Customer.id)
+    return [tuple(row) for row in query]
 
 
 @load

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -88,6 +88,8 @@ class Customer(Scoped, Base):
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("customers.id"))
     remark: Mapped[str | None] = mapped_column("remarks", String, deferred=True)  # key and name differ
     rank: Mapped[int | None] = query_expression()
+    if TYPE_CHECKING:
+        invoice_count: Mapped[int]
 
     country: Mapped[Country | None] = relationship(back_populates="customers")
     parent: Mapped[Customer | None] = relationship(back_populates="children", remote_side=[id])

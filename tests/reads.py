@@ -86,6 +86,7 @@ def read(*, ordered: bool = False, only: str | None = None) -> Callable[[Callabl
 invoices = Base.metadata.tables["invoices"]
 customers = Base.metadata.tables["customers"]
 lines = Base.metadata.tables["lines"]
+tickets = Base.metadata.tables["tickets"]
 other_customer = aliased(Customer, name="other_customer")
 
 
@@ -514,7 +515,9 @@ def entity_aliased_to_a_subquery() -> Any:
 
 @read()
 def entity_aliased_to_a_union() -> Any:
-    both = aliased(Invoice, union_all(select(Invoice).where(Invoice.paid), select(Invoice).where(~Invoice.paid)).subquery())
+    both = aliased(
+        Invoice, union_all(select(Invoice).where(Invoice.paid), select(Invoice).where(~Invoice.paid)).subquery()
+    )
     return select(both.id, both.total)
 
 
@@ -586,12 +589,10 @@ def cte_aliased_and_used_twice() -> Any:
 
 @read()
 def cte_recursive() -> Any:
-    tree = select(Customer.id, Customer.parent_id, literal(0).label("depth")).where(Customer.parent_id.is_(None))
-    tree = tree.cte("tree", recursive=True)
+    roots = select(Customer.id, Customer.parent_id, literal(0).label("depth")).where(Customer.parent_id.is_(None))
+    tree = roots.cte("tree", recursive=True)
     child = aliased(Customer)
-    tree = tree.union_all(
-        select(child.id, child.parent_id, tree.c.depth + 1).join(tree, child.parent_id == tree.c.id)
-    )
+    tree = tree.union_all(select(child.id, child.parent_id, tree.c.depth + 1).join(tree, child.parent_id == tree.c.id))
     return select(tree.c.id, tree.c.depth)
 
 
@@ -832,7 +833,7 @@ def array_aggregate_with_order() -> Any:
 
 @read(only="postgresql")
 def whole_row() -> Any:
-    return select(func.row_to_json(Ticket.__table__.table_valued()))
+    return select(func.row_to_json(tickets.table_valued()))
 
 
 @read()

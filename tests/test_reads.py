@@ -63,7 +63,13 @@ def test_the_oracle_notices_a_read_that_is_not_scoped(world: World) -> None:
         if leaked == right:
             unnoticed.add(name)
 
-    without_tenants = {"no_source_at_all", "shared_table", "shared_writable_table", "where_false", "where_in_empty_list"}
+    without_tenants = {
+        "no_source_at_all",
+        "shared_table",
+        "shared_writable_table",
+        "where_false",
+        "where_in_empty_list",
+    }
     few_values = {"distinct_rows", "scalar_subquery_in_case", "exists_select_from", "where_not_in_subquery_with_nulls"}
     few_values.add("ordered_set_aggregate")
     assert unnoticed <= without_tenants | few_values

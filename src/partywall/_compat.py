@@ -13,7 +13,7 @@ __all__ = ["SQLALCHEMY_21", "WeakInstanceDict", "is_annotated"]
 SQLALCHEMY_21: bool = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2]) >= (2, 1)
 """Whether this is 2.1 or later. Ends with the support of 2.0."""
 
-WeakInstanceDict: Any = getattr(identity, "_WeakInstanceDict", None) or identity.WeakInstanceDict
+WeakInstanceDict: Any = getattr(identity, "_WeakInstanceDict" if SQLALCHEMY_21 else "WeakInstanceDict")
 """The class of a Session's identity map. It got its underscore in 2.1; ends with the support of 2.0."""
 
 

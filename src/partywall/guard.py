@@ -212,7 +212,7 @@ def _first_contact(initialize: Callable[[Any], None]) -> Callable[[Any], None]:
     return ask
 
 
-def _session_began(session: Session, transaction: Any, connection: Connection) -> None:
+def _session_began(session: Session, _transaction: Any, connection: Connection) -> None:
     """Make a Session and the connection it has begun a transaction on share one pin."""
     if not isinstance(connection, _GuardedConnection):
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import uuid
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from partywall.errors import PartywallError, TenantChangedError, TenantIdError
 
 __all__ = ["Pin", "Scope", "Tenant", "Unscoped", "current_scope", "current_tenant", "hand_over", "tenant", "unscoped"]
 
-TenantId = int | str | uuid.UUID | Hashable
+TenantId = Hashable
+"""An int, a str, a UUID, ...: whatever the tenant column holds."""
 
 audit_log = logging.getLogger("partywall.audit")
 
@@ -90,8 +90,7 @@ class _Block:
         # A scope that was entered inside this one is still open, say in a suspended generator. Both end here: what
         # runs next must not be in a scope whose block is behind it.
         _frame.set(leaving.outer)
-        if error is None:
-            assert innermost is not None
+        if error is None and innermost is not None:
             raise TenantChangedError("scope", str(innermost.scope), f"the end of {leaving.scope}")
 
 
@@ -123,7 +122,7 @@ def unscoped(*, reason: str) -> _Block:
     Raises:
         PartywallError: *reason* is empty.
     """
-    if not isinstance(reason, str) or not reason.strip():
+    if not reason or not reason.strip():
         raise PartywallError("unscoped() needs a reason that will make sense in the audit log: unscoped(reason='...').")
     return _Block(Unscoped(reason))
 
@@ -163,8 +162,8 @@ def checked_tenant_id(value: object) -> TenantId:
     """Return *value* if it can be a tenant's key; raise `TenantIdError` if it is none of any type."""
     if value is None:
         raise TenantIdError("None is not a tenant id. To see all tenants on purpose: with unscoped(reason='...').")
-    is_key = isinstance(value, Hashable) and not hasattr(value, "__clause_element__")
-    if not is_key or hasattr(value, "_sa_instance_state"):
+    is_model = hasattr(value, "__clause_element__") or hasattr(value, "_sa_instance_state")
+    if is_model or not isinstance(value, Hashable):
         raise TenantIdError(
             f"a {type(value).__name__} is not a tenant id: pass its key, once it has one (tenant(organisation.id))."
         )

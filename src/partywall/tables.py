@@ -123,7 +123,8 @@ def describe(
         tenants: Key of the tenants table.
         tenants_public: Names of the columns of the tenants table that may be read with no tenant in
             scope; ``Column(..., info={"partywall": "public"})`` says the same.
-        shared, shared_writable: Keys of the tables whose rows belong to nobody.
+        shared: Keys of the tables whose rows belong to nobody, and are read by all.
+        shared_writable: Keys of those that are written by all, too.
         shared_rows: Keys of scoped tables whose rows without a tenant (NULL) are seen by all and
             written by none of them.
 

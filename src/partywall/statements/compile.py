@@ -1,15 +1,15 @@
 """
 The statement wall for constructs: a compiler that restricts every source to the tenant as it prints it.
 
-It subclasses the dialect's own compiler, so that ORM and Core, eager and lazy loads all pass through it. The criterion is
-added when a SELECT's sources are known and not yet printed, which is after the ORM has built its joins.
+It subclasses the dialect's own compiler, so that ORM and Core, eager and lazy loads all pass through it. The criterion
+is added when a SELECT's sources are known and not yet printed, which is after the ORM has built its joins.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import ColumnClause, and_, literal_column, or_, select
 from sqlalchemy.sql import elements
@@ -28,13 +28,10 @@ __all__ = ["TENANT_PARAMETER", "ScopedCompiler", "public_twin", "scoped_compiler
 TENANT_PARAMETER = "partywall_tenant"
 """Name of the bound parameter that holds the tenant id. No other parameter may bear it."""
 
-# In a base class of these, mypy checks what we override; at run time the dialect's own compiler stands there.
-_Compiler = SQLCompiler if TYPE_CHECKING else object
 
-
-class ScopedCompiler(_Compiler):
+class ScopedCompiler(SQLCompiler):
     """
-    Mixed into a dialect's compiler: prints statements restricted to the tenant in scope.
+    Stands before a dialect's compiler: prints statements restricted to the tenant in scope.
 
     Attributes:
         restricted: The tables of the statement of which a tenant sees only some rows. Without a tenant
@@ -150,11 +147,9 @@ class ScopedCompiler(_Compiler):
 
     # Names and parameters.
 
-    def visit_bindparam(
-        self, bindparam: Any, *args: Any, literal_binds: bool = False, literal_execute: bool = False, **kw: Any
-    ) -> str:
+    def visit_bindparam(self, bindparam: Any, **kw: Any) -> str:
         if bindparam is self.tenant:  # its value is known at execution only
-            return super().visit_bindparam(bindparam, *args, **kw)
+            return super().visit_bindparam(bindparam, **{**kw, "literal_binds": False, "literal_execute": False})
         name = self._truncate_bindparam(bindparam)
         translated = self._bind_translate_re.sub(lambda match: self._bind_translate_chars[match.group(0)], name)
         if TENANT_PARAMETER in (bindparam.key, name, translated):
@@ -162,9 +157,7 @@ class ScopedCompiler(_Compiler):
         implementation = bindparam.type.dialect_impl(self.dialect)
         if implementation._has_bind_expression:
             examine(implementation.bind_expression(bindparam), self.vocabulary)
-        return super().visit_bindparam(
-            bindparam, *args, literal_binds=literal_binds, literal_execute=literal_execute, **kw
-        )
+        return super().visit_bindparam(bindparam, **kw)
 
     def _label_select_column(self, select: Any, column: Any, *args: Any, **kw: Any) -> Any:
         implementation = column.type.dialect_impl(self.dialect)
@@ -302,12 +295,12 @@ def public_twin(compiled: Any) -> Any:
 class _CarefulPreparer(IdentifierPreparer):
     """Mixed into a dialect's preparer: prints a name quoted, or as the plain identifier that it is."""
 
-    def quote(self, ident: str, force: Any = None) -> str:
+    def quote(self, ident: str, *args: Any) -> str:
         if getattr(ident, "quote", None) is False and not _IDENTIFIER.fullmatch(ident):
             raise RefusedStatementError(
                 f"the name {str(ident)!r} is marked not to be quoted, but is no plain identifier."
             )
-        return super().quote(ident, force) if force is not None else super().quote(ident)
+        return super().quote(ident, *args)
 
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -316,6 +309,6 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 def scoped_preparer(preparer: IdentifierPreparer) -> IdentifierPreparer:
     """Return a copy of a dialect's *preparer* that never prints a name unquoted that is more than a name."""
     cls = type(preparer)
-    careful = object.__new__(type(f"Careful{cls.__name__}", (_CarefulPreparer, cls), {}))
+    careful: IdentifierPreparer = object.__new__(type(f"Careful{cls.__name__}", (_CarefulPreparer, cls), {}))
     careful.__dict__.update(preparer.__dict__)
     return careful

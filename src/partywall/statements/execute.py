@@ -7,7 +7,8 @@ statement pass if it was compiled under the rules of the scope it runs in, and h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy.engine.default import DefaultExecutionContext
 
@@ -20,15 +21,6 @@ __all__ = ["UnscopedCompiler", "scoped_context", "unscoped_compiler", "unscoped_
 
 HARMLESS_STRINGS = frozenset({"SELECT 1"})
 """Strings that may be sent in any scope: what health checks ask."""
-
-
-class PinnedConnection(Protocol):
-    """A connection that knows the scope it is pinned to."""
-
-    def pinned_scope(self) -> Scope | None: ...
-
-
-_Context = DefaultExecutionContext if TYPE_CHECKING else object
 
 
 class UnscopedCompiler:
@@ -49,14 +41,15 @@ def _scope_of(connection: Any) -> Scope | None:
             "this connection was not opened by the guarded engine, so it has no pin.\n"
             "Guard the engine before it is copied with execution_options() or connected."
         ) from None
-    return pinned()  # type: ignore[no-any-return]  # connection is Any, and PinnedConnection is what it then is
+    scope: Scope | None = pinned()
+    return scope
 
 
-class _ScopedContext(_Context):
+class _ScopedContext(DefaultExecutionContext):
     tables: Tables
 
     @classmethod
-    def _init_compiled(  # type: ignore[override]  # SQLAlchemy's signature differs between 2.0 and 2.1
+    def _init_compiled(
         cls,
         dialect: Any,
         connection: Any,
@@ -78,11 +71,12 @@ class _ScopedContext(_Context):
         if compiled.restricted:
             if isinstance(scope, Tenant):
                 # Ours is set last, over whatever the application passes under that name.
-                parameters = [{**each, TENANT_PARAMETER: scope.id} for each in parameters or ({},)]
+                given: Sequence[dict[str, Any]] = parameters or ({},)
+                parameters = [{**each, TENANT_PARAMETER: scope.id} for each in given]
             else:
                 compiled = _without_tenant(compiled, scope)
         elif isinstance(scope, Unscoped):
-            raise _unscoped_here(scope)
+            raise _unscoped_here()
         if compiled.schema_translate_map:
             _check_schemas(execution_options.get("schema_translate_map") or {}, compiled, cls.tables)
         return super()._init_compiled(
@@ -98,13 +92,13 @@ class _ScopedContext(_Context):
         )
 
     @classmethod
-    def _init_statement(  # type: ignore[override]  # as above
+    def _init_statement(
         cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, statement: str, *args: Any
     ) -> Any:
         if not getattr(connection, "partywall_first_contact", False):
             scope = _scope_of(connection)
             if isinstance(scope, Unscoped):
-                raise _unscoped_here(scope)
+                raise _unscoped_here()
             if statement.strip().upper() not in HARMLESS_STRINGS:
                 raise RefusedStatementError(
                     "SQL text cannot be scoped yet, so it is refused: exec_driver_sql().\n"
@@ -114,7 +108,7 @@ class _ScopedContext(_Context):
         return super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
 
     @classmethod
-    def _init_ddl(  # type: ignore[override]  # as above
+    def _init_ddl(
         cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, compiled_ddl: Any
     ) -> Any:
         raise RefusedStatementError(
@@ -124,16 +118,14 @@ class _ScopedContext(_Context):
         )
 
     @classmethod
-    def _init_default(  # type: ignore[override]  # as above
-        cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any
-    ) -> Any:
+    def _init_default(cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any) -> Any:
         raise RefusedStatementError("a default or sequence executed by itself cannot be scoped yet, so it is refused.")
 
 
 def _without_tenant(compiled: Any, scope: Scope | None) -> Any:
     """Return how a statement over restricted tables may run although no tenant is in scope."""
     if isinstance(scope, Unscoped):
-        raise _unscoped_here(scope)
+        raise _unscoped_here()
     scoped = tuple(sorted(key for key, table in compiled.restricted.items() if table.kind is not Kind.TENANTS))
     if scoped:
         raise NoTenantError(
@@ -142,7 +134,7 @@ def _without_tenant(compiled: Any, scope: Scope | None) -> Any:
     return public_twin(compiled)
 
 
-def _unscoped_here(scope: Unscoped) -> PartywallError:
+def _unscoped_here() -> PartywallError:
     return SetupError(
         "unscoped() met an engine that always has one tenant in scope.\n"
         "Use an engine that was made for it: tenancy.guard(create_engine(owner_url), allow_unscoped=True)"
@@ -160,21 +152,20 @@ def _check_schemas(translation: Any, compiled: Any, tables: Tables) -> None:
         other = tables.find(schema, table.name)
         if (other is not None and not other.means_the_same_as(table)) or str(schema).lower() in _SYSTEM_SCHEMAS:
             raise RefusedStatementError(
-                f"schema_translate_map turns table {table.key} into {schema}.{table.name}, which is declared otherwise.",
+                f"schema_translate_map turns table {table.key} into {schema}.{table.name}, declared otherwise.",
                 str(compiled),
                 (table.key,),
             )
 
 
-class _UnscopedContext(_Context):
+class _UnscopedContext(DefaultExecutionContext):
     @classmethod
-    def _init_compiled(  # type: ignore[override]  # as above
-        cls, dialect: Any, connection: Any, dbapi: Any, options: Any, compiled: Any, *args: Any, **kw: Any
-    ) -> Any:
+    def _init_compiled(cls, *args: Any, **kw: Any) -> Any:
+        connection, compiled = args[1], args[4]
         _check_unscoped(connection)
         if not isinstance(compiled, UnscopedCompiler):
             raise RefusedStatementError("this statement was compiled for another scope.", str(compiled))
-        return super()._init_compiled(dialect, connection, dbapi, options, compiled, *args, **kw)
+        return super()._init_compiled(*args, **kw)
 
     @classmethod
     def _init_statement(cls, dialect: Any, connection: Any, *args: Any, **kw: Any) -> Any:

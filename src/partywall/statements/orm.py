@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from partywall._compat import WeakInstanceDict
-
 from partywall.errors import TenantChangedError
 from partywall.scope import Pin, Scope, current_scope
 from partywall.tables import Kind, Tables
@@ -18,7 +17,7 @@ EXPLICIT_TENANT = "partywall.tenant"
 """Where ``Tenancy.session()`` leaves the tenant in ``Session.info``."""
 
 
-class PinnedIdentityMap(WeakInstanceDict):
+class PinnedIdentityMap(WeakInstanceDict):  # type: ignore[misc]  # Any, for its name differs between versions
     """
     An identity map that serves its objects to the scope it is pinned to alone.
 

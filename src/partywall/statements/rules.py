@@ -120,7 +120,7 @@ def _children(element: ClauseElement) -> Iterator[ClauseElement]:
     if element.__visit_name__ == "lambda_element":
         yield element._resolved  # type: ignore[attr-defined]  # what is compiled in its place
         return
-    yield from element.get_children()  # type: ignore[misc]  # all of our kinds have clause elements as children
+    yield from element.get_children()
     for attribute in ("_prefixes", "_suffixes"):  # of SELECT and CTE; SQLAlchemy does not count them as children
         for clause, _dialect in getattr(element, attribute, ()):
             yield clause
@@ -192,7 +192,7 @@ def _text(element: Any, vocabulary: Vocabulary) -> None:
 def _select(element: Any, vocabulary: Vocabulary) -> None:
     for _dialect, hint in getattr(element, "_statement_hints", ()):
         raise _text_refused(f"with_statement_hint({hint!r})")
-    for (_source, _dialect), hint in getattr(element, "_hints", {}).items():
+    for hint in getattr(element, "_hints", {}).values():
         if hint.upper() != "ONLY":
             raise _text_refused(f"with_hint(..., {hint!r})")
 
@@ -341,4 +341,5 @@ REFUSED_KINDS: Mapping[str, Rule] = MappingProxyType(
 
 
 def _plain_name(cls: type[Any]) -> str:
-    return cls.__mro__[2].__qualname__ if is_annotated(cls) and len(cls.__mro__) > 2 else cls.__qualname__
+    """Return the name a user knows a class by: that of the annotated class for one that carries annotations."""
+    return cls.__bases__[-1].__qualname__ if is_annotated(cls) else cls.__qualname__

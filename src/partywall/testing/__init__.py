@@ -1,5 +1,5 @@
 """For the tests of applications: the twin oracle."""
 
-from partywall.testing.twins import Difference, Outcome, Twins
+from partywall.testing.twins import DifferenceError, Outcome, Twins
 
-__all__ = ["Difference", "Outcome", "Twins"]
+__all__ = ["DifferenceError", "Outcome", "Twins"]

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 from partywall.errors import PartywallError
 from partywall.scope import TenantId, tenant
 
-__all__ = ["Difference", "Outcome", "Twins"]
+__all__ = ["DifferenceError", "Outcome", "Twins"]
 
 
-class Difference(AssertionError):
+class DifferenceError(AssertionError):
     """A statement gave something else among many tenants than alone."""
 
 
@@ -67,12 +67,12 @@ class Twins:
             ordered: Whether the order of what it returns counts.
 
         Raises:
-            Difference: The outcomes differ, or partywall refused what the twin answers.
+            DifferenceError: The outcomes differ, or partywall refused what the twin answers.
         """
         among_many = self.run_among_many(run)
         alone = _outcome(run, self.alone)
         if not among_many.is_like(alone, ordered=ordered):
-            raise Difference(f"for tenant {self.tenant_id!r}\namong many: {among_many}\nalone:      {alone}")
+            raise DifferenceError(f"for tenant {self.tenant_id!r}\namong many: {among_many}\nalone:      {alone}")
         return among_many
 
     def run_among_many(self, run: Callable[[Session], Iterable[Any]]) -> Outcome:
