@@ -147,9 +147,9 @@ class ScopedCompiler(SQLCompiler):
 
     # Names and parameters.
 
-    def visit_bindparam(self, bindparam: Any, **kw: Any) -> str:
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
         if bindparam is self.tenant:  # its value is known at execution only
-            return super().visit_bindparam(bindparam, **{**kw, "literal_binds": False, "literal_execute": False})
+            return super().visit_bindparam(bindparam, *args, **{**kw, "literal_binds": False, "literal_execute": False})
         name = self._truncate_bindparam(bindparam)
         translated = self._bind_translate_re.sub(lambda match: self._bind_translate_chars[match.group(0)], name)
         if TENANT_PARAMETER in (bindparam.key, name, translated):
@@ -157,7 +157,7 @@ class ScopedCompiler(SQLCompiler):
         implementation = bindparam.type.dialect_impl(self.dialect)
         if implementation._has_bind_expression:
             examine(implementation.bind_expression(bindparam), self.vocabulary)
-        return super().visit_bindparam(bindparam, **kw)
+        return super().visit_bindparam(bindparam, *args, **kw)
 
     def _label_select_column(self, select: Any, column: Any, *args: Any, **kw: Any) -> Any:
         implementation = column.type.dialect_impl(self.dialect)
