@@ -1,0 +1,105 @@
+"""Measure partywall against the same queries filtered by hand: ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from sqlalchemy import URL
+
+from benchmarks.cases import CASES
+from benchmarks.footprint import cache_entries, guard_seconds, import_seconds
+from benchmarks.measure import CLOCKS, FULL, QUICK, Mode, Plan, Spread, measure, verify
+from benchmarks.report import LEGEND, Fact, Measured, as_json, environment, show_facts, show_timings
+from benchmarks.schema import DATABASES, Size, fill, new_database
+from benchmarks.variants import open_variants
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks; return the exit status: 1 if ``--check`` was given and a bar is missed."""
+    options = _parser().parse_args(arguments)
+    plan, size = (QUICK, Size(tenants=3, customers=20)) if options.quick else (FULL, Size())
+    console = Console(width=None if sys.stdout.isatty() else 128)
+    kinds = DATABASES if options.database == "both" else (options.database,)
+    with contextlib.ExitStack() as databases:
+        urls = {kind: databases.enter_context(new_database(kind)) for kind in kinds}
+        where = environment(urls)
+        console.print(where, highlight=False, soft_wrap=True)
+        console.print(LEGEND.format(rounds=plan.rounds), highlight=False, soft_wrap=True)
+        measured = [each for kind, url in urls.items() for each in _time_statements(kind, url, size, plan, console)]
+    facts = _facts(quick=options.quick)
+    show_facts(console, facts)
+    if options.json is not None:
+        options.json.write_text(json.dumps(as_json(where, measured, facts), indent=2) + "\n")
+    misses = [miss for each in measured for miss in each.misses()] + [miss for fact in facts for miss in fact.misses()]
+    for miss in misses:
+        console.print(f"[red]missed:[/red] {miss}", highlight=False, soft_wrap=True)
+    return 1 if options.check and misses else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules[__name__].__doc__)
+    parser.add_argument("--database", choices=(*DATABASES, "both"), default="both")
+    parser.add_argument("--quick", action="store_true", help="see that it works; the figures mean little")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 if a bar is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE as well")
+    return parser
+
+
+def _time_statements(kind: str, url: URL, size: Size, plan: Plan, console: Console) -> list[Measured]:
+    fill(url, size)
+    measured = []
+    with open_variants(url) as variants:
+        for case in CASES:
+            verify(case, variants, size)
+        for mode in Mode:
+            table = []
+            for case in CASES:
+                timings = measure(case, variants, size, mode=mode, clock=CLOCKS[kind], plan=plan)
+                table.append(Measured(kind, mode, case.name, timings))
+            show_timings(console, f"{kind}: {mode.value}", table)
+            measured += table
+    return measured
+
+
+def _facts(*, quick: bool) -> list[Fact]:
+    sqlalchemy, added = import_seconds(runs=3 if quick else 15)
+    guarding = guard_seconds(tables=1_000, runs=3 if quick else 10)
+    tenants = 50 if quick else 1_000
+    first, last = cache_entries(tenants=tenants)
+    return [
+        Fact(
+            "import time over SQLAlchemy's",
+            f"{_milliseconds(added)}, on {_milliseconds(sqlalchemy)}",
+            added.median,
+        ),
+        Fact(
+            "guarding 1,000 tables",
+            _milliseconds(guarding),
+            guarding.median,
+            bar="under 1 s",
+            passes=guarding.median < 1,
+        ),
+        Fact(
+            f"compiled-cache entries that tenants 2 to {tenants:,} add",
+            f"{last - first}, to {first} for the first tenant",
+            last - first,
+            bar="none",
+            passes=last == first > 0,
+        ),
+    ]
+
+
+def _milliseconds(seconds: Spread) -> str:
+    return f"{1e3 * seconds.median:.0f} ms ({1e3 * seconds.low:.0f}-{1e3 * seconds.high:.0f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Times the variants of a case against each other, in one interleaved run."""
+
+from __future__ import annotations
+
+import enum
+import gc
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from benchmarks.cases import Case
+from benchmarks.schema import Size
+from benchmarks.variants import Run, Variant, contents
+
+__all__ = ["CLOCKS", "FULL", "QUICK", "DisagreementError", "Mode", "Plan", "Spread", "Timings", "measure", "verify"]
+
+Clock = Callable[[], float]
+
+CLOCKS: Mapping[str, Clock] = {
+    "sqlite": time.process_time,  # it works in this process; time given to other processes does not count
+    "postgresql": time.perf_counter,  # the server's work counts too
+}
+
+
+class Mode(enum.Enum):
+    """What is repeated. The value is the title of its table."""
+
+    STATEMENT = "one statement, in a Session that is open"
+    SESSION = "open a Session, run one statement, close it"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure: rounds, and seconds for each variant in a round."""
+
+    rounds: int
+    seconds: float
+
+
+FULL = Plan(rounds=100, seconds=0.008)
+QUICK = Plan(rounds=3, seconds=0.001)
+
+Timings = Mapping[str, Sequence[float]]
+"""Name of a variant to its seconds for one run, a figure for each round."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The middle of some figures, and how far they lie apart: their 10th and 90th percentile."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> Spread:
+        """Summarize at least two figures."""
+        tenths = statistics.quantiles(figures, n=10, method="inclusive")
+        return cls(tenths[0], statistics.median(figures), tenths[-1])
+
+    @classmethod
+    def of_ratio(cls, timings: Timings, numerator: str, denominator: str) -> Spread:
+        """Summarize the ratio of two variants, taken within each round: what slows a round slows both."""
+        pairs = zip(timings[numerator], timings[denominator], strict=True)
+        return cls.of([mine / other for mine, other in pairs])
+
+
+class DisagreementError(Exception):
+    """Two variants returned different rows: their times say nothing about each other."""
+
+
+def verify(case: Case, variants: Sequence[Variant], size: Size) -> None:
+    """
+    Check that every variant returns the same rows, for the first, the second and the last tenant.
+
+    Raises:
+        DisagreementError: They do not, or they return no row at all.
+    """
+    for tenant_id in (1, 2, size.tenants):
+        key = case.key(size, tenant_id)
+        results: dict[str, list[str]] = {
+            variant.name: variant.visit(tenant_id, _contents_of(variant.prepare(case, tenant_id, key)))
+            for variant in variants
+        }
+        expected = results[variants[0].name]
+        different = [name for name, result in results.items() if result != expected]
+        if different or not expected:
+            raise DisagreementError(
+                f"{case.name}: {', '.join(different) or 'every variant'} returned other rows, or none."
+            )
+
+
+def _contents_of(run: Run) -> Callable[[Session], list[str]]:
+    # What was loaded is read before the Session closes.
+    return lambda session: contents(run(session))
+
+
+def measure(case: Case, variants: Sequence[Variant], size: Size, *, mode: Mode, clock: Clock, plan: Plan) -> Timings:
+    """
+    Time the variants of a case.
+
+    In each round every variant runs for about as long, for the round's tenant and in random order, with the garbage
+    collector off. It has run once or more before its time is taken.
+    """
+    once = _timer(mode, clock)
+    repeats = _repeats(case, variants[0], size, once, plan)
+    order = list(variants)
+    timings: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    gc.collect()
+    gc.freeze()  # what exists now will not be looked at again in each round
+    try:
+        for number in range(plan.rounds):
+            tenant_id = 1 + number % size.tenants
+            key = case.key(size, tenant_id)
+            random.shuffle(order)
+            gc.collect()
+            gc.disable()
+            for variant in order:
+                run = variant.prepare(case, tenant_id, key)
+                timings[variant.name].append(once(variant, tenant_id, run, repeats) / repeats)
+            gc.enable()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    return timings
+
+
+Timer = Callable[[Variant, int, Run, int], float]
+
+
+def _timer(mode: Mode, clock: Clock) -> Timer:
+    """Return what runs a variant as many times as it is told to, and returns the seconds it took."""
+
+    def time_statements(variant: Variant, tenant_id: int, run: Run, repeats: int) -> float:
+        def work(session: Session) -> float:
+            run(session)
+            begin = clock()
+            for _ in range(repeats):
+                run(session)
+            return clock() - begin
+
+        return variant.visit(tenant_id, work)
+
+    def time_sessions(variant: Variant, tenant_id: int, run: Run, repeats: int) -> float:
+        visit = variant.visit
+        visit(tenant_id, run)
+        begin = clock()
+        for _ in range(repeats):
+            visit(tenant_id, run)
+        return clock() - begin
+
+    return time_statements if mode is Mode.STATEMENT else time_sessions
+
+
+def _repeats(case: Case, variant: Variant, size: Size, once: Timer, plan: Plan) -> int:
+    """Return how many runs fill the plan's time, after the database has seen the statement a few times."""
+    run = variant.prepare(case, 1, case.key(size, 1))
+    once(variant, 1, run, 10)  # psycopg prepares a statement when it comes for the sixth time
+    return max(2, round(plan.seconds / (once(variant, 1, run, 10) / 10)))

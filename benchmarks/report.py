@@ -1,0 +1,182 @@
+"""What the figures are held to, and how they are shown."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import URL, create_engine
+
+import partywall
+from benchmarks.measure import Mode, Spread, Timings
+
+__all__ = [
+    "COMPARISONS",
+    "LEGEND",
+    "Comparison",
+    "Fact",
+    "Measured",
+    "as_json",
+    "environment",
+    "show_facts",
+    "show_timings",
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One column: a variant's time as a ratio to another's, and the most that its median may be."""
+
+    title: str
+    numerator: str
+    denominator: str
+    bars: Mapping[Mode, float]
+
+
+COMPARISONS = (
+    Comparison("filter in the call", "partywall", "by hand", {Mode.STATEMENT: 0.98, Mode.SESSION: 1.05}),
+    Comparison(
+        "built once",
+        "partywall, built once",
+        "by hand, built once",
+        {Mode.STATEMENT: 1.03},
+    ),
+    Comparison("to the recipe", "partywall", "recipe", {}),
+    Comparison("by hand to itself", "by hand, again", "by hand", {}),
+)
+
+LEGEND = """\
+Ratios of time, median (10th-90th percentile) over {rounds} rounds; in each, all variants run, in random order.
+filter in the call: partywall without a filter, to the filter written by hand; both build the statement in the call.
+built once: the same, both run a statement that was built before; "to the recipe": with_loader_criteria in an event.
+by hand to itself: on a second engine, which shows the noise. CPU time on SQLite, elapsed time on PostgreSQL."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The times of one case on one database."""
+
+    database: str
+    mode: Mode
+    case: str
+    timings: Timings
+
+    def ratio(self, comparison: Comparison) -> Spread:
+        """Return the figure of one column."""
+        return Spread.of_ratio(self.timings, comparison.numerator, comparison.denominator)
+
+    def misses(self) -> list[str]:
+        """Say which bars it misses."""
+        return [
+            f"{self.database}, {self.case}, {self.mode.value}: {comparison.title} {median:.3f}, at most {bar}"
+            for comparison in COMPARISONS
+            if (bar := comparison.bars.get(self.mode)) is not None and (median := self.ratio(comparison).median) > bar
+        ]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure that is no ratio, as it is shown and as a number. *passes* is None where there is no bar."""
+
+    name: str
+    figure: str
+    value: float
+    bar: str = ""
+    passes: bool | None = None
+
+    def misses(self) -> list[str]:
+        """Say which bar it misses."""
+        return [f"{self.name}: {self.figure}, {self.bar}"] if self.passes is False else []
+
+
+def show_timings(console: Console, title: str, measured: Sequence[Measured]) -> None:
+    """Print the cases of one database and mode as a table."""
+    mode = measured[0].mode
+    table = _table(title)
+    table.add_column("case", no_wrap=True)
+    table.add_column("by hand\n(once), µs", justify="right")
+    for comparison in COMPARISONS:
+        bar = comparison.bars.get(mode)
+        table.add_column(f"{comparison.title}\n{'' if bar is None else f'at most {bar}'}", justify="right")
+    for each in measured:
+        microseconds = [1e6 * Spread.of(each.timings[name]).median for name in ("by hand", "by hand, built once")]
+        ratios = [(each.ratio(comparison), comparison.bars.get(mode)) for comparison in COMPARISONS]
+        table.add_row(
+            each.case,
+            f"{microseconds[0]:.0f} ({microseconds[1]:.0f})",
+            *(_shown(ratio) + _mark(None if bar is None else ratio.median <= bar) for ratio, bar in ratios),
+        )
+    console.print(table)
+
+
+def show_facts(console: Console, facts: Sequence[Fact]) -> None:
+    """Print the figures that are no ratios as a table."""
+    table = _table("Beside the statements")
+    for heading in ("what", "figure", "bar", ""):
+        table.add_column(heading)
+    for fact in facts:
+        table.add_row(fact.name, fact.figure, fact.bar, _mark(fact.passes))
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=f"\n{title}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+
+
+def _shown(spread: Spread) -> str:
+    return f"[bold]{spread.median:.3f}[/bold] ({spread.low:.2f}-{spread.high:.2f})"
+
+
+def _mark(passes: bool | None) -> str:
+    return {True: " [green]✓[/green]", False: " [red]✗[/red]", None: ""}[passes]
+
+
+def environment(urls: Mapping[str, URL]) -> str:
+    """Name the versions that the figures depend on, in one line."""
+    versions = [
+        f"partywall {partywall.__version__}",
+        f"SQLAlchemy {sqlalchemy.__version__}",
+        f"Python {platform.python_version()}",
+        f"SQLite {sqlite3.sqlite_version}",
+    ]
+    if "postgresql" in urls:
+        engine = create_engine(urls["postgresql"])
+        with engine.connect() as connection:
+            server = ".".join(map(str, connection.dialect.server_version_info or ()))
+        versions += [f"PostgreSQL {server}", f"psycopg {engine.dialect.dbapi.__version__}"]  # type: ignore[union-attr]  # connected: it has one
+        engine.dispose()
+    return f"{', '.join(versions)}; {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+
+
+def as_json(where: str, measured: Sequence[Measured], facts: Sequence[Fact]) -> dict[str, Any]:
+    """Return everything for ``--json``: seconds by variant, ratios by column, facts."""
+    return {
+        "environment": where,
+        "timings": [
+            {
+                "database": each.database,
+                "mode": each.mode.name.lower(),
+                "case": each.case,
+                "seconds": {name: asdict(Spread.of(figures)) for name, figures in each.timings.items()},
+                "ratios": [
+                    {
+                        "of": comparison.numerator,
+                        "to": comparison.denominator,
+                        **asdict(each.ratio(comparison)),
+                        "at_most": comparison.bars.get(each.mode),
+                    }
+                    for comparison in COMPARISONS
+                ],
+            }
+            for each in measured
+        ],
+        "facts": [asdict(fact) for fact in facts],
+    }
