@@ -234,6 +234,7 @@ _GROUPED_BY_AND = (
     elements.BinaryExpression,
     elements.BooleanClauseList,
     elements.UnaryExpression,
+    elements.ColumnClause,
     elements.Grouping,
     elements.True_,
     elements.False_,
