@@ -1,0 +1,93 @@
+"""Imports point downwards only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import partywall
+
+SOURCE = Path(partywall.__file__).parent
+
+# From the bottom to the top. A module may import from its own layer's lower entries and from the layers below.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("_compat", "errors"),
+    ("scope",),
+    ("tables",),
+    ("statements.placement", "statements.functions"),
+    ("statements.rules",),
+    ("statements.compile",),
+    ("statements.execute", "statements.orm"),
+    ("guard",),
+    ("tenancy",),
+    ("__init__",),
+    ("testing.twins",),
+    ("testing.__init__",),
+)
+HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
+PACKAGES_WITHOUT_CODE = {"statements.__init__"}
+
+
+def modules() -> dict[str, Path]:
+    return {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in SOURCE.rglob("*.py")}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("partywall"):
+            found.add((node.module or "").removeprefix("partywall").removeprefix(".") or "__init__")
+        elif isinstance(node, ast.Import):
+            found.update(name.name for name in node.names if name.name.startswith("partywall"))
+    return {name if name in HEIGHT else f"{name}.__init__" for name in found}
+
+
+def test_every_module_has_a_layer() -> None:
+    assert modules().keys() == HEIGHT.keys() | PACKAGES_WITHOUT_CODE
+
+
+def test_imports_point_downwards() -> None:
+    upwards = {
+        (module, imported)
+        for module, path in modules().items()
+        for imported in imports_of(path)
+        if HEIGHT[imported] >= HEIGHT.get(module, 0)
+    }
+
+    assert upwards == set()
+
+
+def test_only_the_guard_listens_to_events() -> None:
+    listeners = {module for module, path in modules().items() if "event.listen" in path.read_text()}
+
+    assert listeners == {"guard"}
+
+
+def test_only_compat_asks_for_the_version_of_sqlalchemy() -> None:
+    askers = {module for module, path in modules().items() if "sqlalchemy.__version__" in path.read_text()}
+
+    assert askers == {"_compat"}
+
+
+def test_the_core_imports_sqlalchemy_and_the_standard_library_alone() -> None:
+    allowed = {"sqlalchemy", "partywall", "__future__"}
+    foreign = set()
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+                foreign.update((module, name.partition(".")[0]) for name in names)
+
+    assert {name for _, name in foreign} - allowed <= sys.stdlib_module_names
+
+
+def test_importing_registers_nothing() -> None:
+    program = (
+        "import sqlalchemy.orm, sqlalchemy.event, partywall\n"
+        "from partywall.guard import _session_began\n"
+        "assert not sqlalchemy.event.contains(sqlalchemy.orm.Session, 'after_begin', _session_began)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603  # our own program
