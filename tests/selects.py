@@ -150,7 +150,7 @@ def draw_predicate(draw: Draw, columns: tuple[Any, ...], depth: int) -> Any:
         )
     if kind == 8:
         statement = draw_select(draw, depth - 1).subquery()
-        return or_(column.in_(select(list(statement.c)[0])), column.is_(None))
+        return or_(column.in_(select(next(iter(statement.c)))), column.is_(None))
     return or_(draw_predicate(draw, columns, depth - 1), draw_predicate(draw, columns, depth - 1))
 
 

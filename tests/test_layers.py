@@ -74,7 +74,7 @@ def test_only_compat_asks_for_the_version_of_sqlalchemy() -> None:
 
 def test_the_core_imports_sqlalchemy_and_the_standard_library_alone() -> None:
     allowed = {"sqlalchemy", "partywall", "__future__"}
-    foreign = set()
+    foreign: set[tuple[str, str]] = set()
     for module, path in modules().items():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
