@@ -1,0 +1,97 @@
+"""The demo finds nothing to complain about, and would say so if there were something."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, select
+from sqlalchemy.orm import Session
+
+from partywall import Tenancy
+
+if not os.environ.get("CI"):
+    pytest.importorskip("rich", reason="the demo's dependencies are not installed")
+
+from rich.progress import Progress
+
+from demo.__main__ import main
+from demo.check import ask, try_to_read
+from demo.hostile import HOSTILE_READS, HostileRead
+from demo.load import World, open_world
+from demo.models import Customer
+from demo.questions import QUESTIONS
+
+SCALE = 0.001
+TINY = ("--scale", str(SCALE), "--repeat", "1")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """Return the loaded databases, on SQLite."""
+    with Progress(disable=True) as progress, open_world(postgres=False, scale=SCALE, progress=progress) as opened:
+        yield opened
+
+
+def test_the_demo_finds_no_leak(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(TINY) == 0
+
+    printed = capsys.readouterr().out
+    assert "DIFFERS" not in printed
+    assert "WRONG" not in printed
+    assert "LEAK" not in printed
+    assert " 0 leaked" in printed
+
+
+def test_the_demo_fails_when_the_wall_is_taken_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def left_open(_tenancy: Tenancy, engine: Engine) -> Engine:
+        return engine
+
+    monkeypatch.setattr(Tenancy, "guard", left_open)
+
+    assert main(TINY) == 1
+    printed = capsys.readouterr().out
+    assert "DIFFERS" in printed
+    assert "LEAK" in printed
+
+
+def test_one_read_past_the_guard_is_a_leak(world: World) -> None:
+    def past_the_guard(session: Session, other: int) -> Sequence[Any]:
+        bind = session.get_bind()
+        assert isinstance(bind, Engine)
+        engine = create_engine(bind.url)
+        with Session(engine) as unguarded:
+            found = unguarded.scalars(select(Customer.c_name).where(Customer.tenant_id == other)).all()
+        engine.dispose()
+        return found
+
+    read = HostileRead(past_the_guard, scoped=True, databases=("sqlite",))
+
+    assert try_to_read(read, world, 1).leaked
+
+
+@pytest.mark.parametrize("tenant_id", [1, 2])
+def test_every_hostile_read_leaks_where_nothing_is_guarded(world: World, tenant_id: int) -> None:
+    pointless = [
+        read.name
+        for read in HOSTILE_READS
+        if "sqlite" in read.databases and not try_to_read(read, world, tenant_id).reads_unguarded
+    ]
+
+    assert pointless == []
+
+
+@pytest.mark.parametrize("tenant_id", [1, 2])
+def test_every_question_answers_otherwise_where_nothing_is_guarded(world: World, tenant_id: int) -> None:
+    unguarded = dataclasses.replace(world, guarded=world.plain)
+
+    unaffected = [
+        question.name for question in QUESTIONS if ask(question, unguarded, tenant_id, repeat=1).same_as_alone
+    ]
+
+    assert unaffected == []
