@@ -35,14 +35,17 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure: rounds, and seconds for each variant in a round."""
+    """How long to measure: rounds, seconds for each variant in a round, and runs before its time is taken."""
 
     rounds: int
     seconds: float
+    warm_up: int
 
 
-FULL = Plan(rounds=100, seconds=0.008)
-QUICK = Plan(rounds=3, seconds=0.001)
+# Python specialises SQLAlchemy's code to the classes that pass through it. When another variant takes over, it takes a
+# few dozen runs to do so again: 20 are most of it, and without them the rarer class pays a microsecond or two.
+FULL = Plan(rounds=80, seconds=0.006, warm_up=20)
+QUICK = Plan(rounds=3, seconds=0.001, warm_up=1)
 
 Timings = Mapping[str, Sequence[float]]
 """Name of a variant to its seconds for one run, a figure for each round."""
@@ -104,9 +107,9 @@ def measure(case: Case, variants: Sequence[Variant], size: Size, *, mode: Mode, 
     Time the variants of a case.
 
     In each round every variant runs for about as long, for the round's tenant and in random order, with the garbage
-    collector off. It has run once or more before its time is taken.
+    collector off.
     """
-    once = _timer(mode, clock)
+    once = _timer(mode, clock, plan.warm_up)
     repeats = _repeats(case, variants[0], size, once, plan)
     order = list(variants)
     timings: dict[str, list[float]] = {variant.name: [] for variant in variants}
@@ -132,12 +135,13 @@ def measure(case: Case, variants: Sequence[Variant], size: Size, *, mode: Mode, 
 Timer = Callable[[Variant, int, Run, int], float]
 
 
-def _timer(mode: Mode, clock: Clock) -> Timer:
+def _timer(mode: Mode, clock: Clock, warm_up: int) -> Timer:
     """Return what runs a variant as many times as it is told to, and returns the seconds it took."""
 
     def time_statements(variant: Variant, tenant_id: int, run: Run, repeats: int) -> float:
         def work(session: Session) -> float:
-            run(session)
+            for _ in range(warm_up):
+                run(session)
             begin = clock()
             for _ in range(repeats):
                 run(session)
@@ -147,7 +151,8 @@ def _timer(mode: Mode, clock: Clock) -> Timer:
 
     def time_sessions(variant: Variant, tenant_id: int, run: Run, repeats: int) -> float:
         visit = variant.visit
-        visit(tenant_id, run)
+        for _ in range(warm_up):
+            visit(tenant_id, run)
         begin = clock()
         for _ in range(repeats):
             visit(tenant_id, run)
