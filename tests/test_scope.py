@@ -704,6 +704,7 @@ def test_errors_survive_pickle(error: PartywallError) -> None:
         assert isinstance(again, PartywallError)
         assert str(again) == str(error)
         assert again.__dict__ == error.__dict__
+    assert str(type(error)(*error.args)) == str(error)  # as multiprocessing and task queues rebuild errors
 
 
 def test_errors_are_raised_as_they_are_and_not_wrapped(engine: Engine) -> None:

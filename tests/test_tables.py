@@ -294,12 +294,13 @@ def test_the_tenant_column_is_found_by_its_name_and_not_by_its_key(empty_databas
         Column("id", Integer, primary_key=True),
         Column("tenant_id", Integer, key="org", nullable=False),
         Column("other", Integer, key="tenant_id", nullable=False),
+        Column("remarks", String, key="remark"),
     )
-    rows = [{"id": 1, "org": 1, "tenant_id": 2}, {"id": 2, "org": 2, "tenant_id": 1}]
+    rows = [{"id": id_, "org": id_, "tenant_id": 3 - id_, "remark": f"of {id_}"} for id_ in (1, 2)]
 
     with guarded(empty_database, Tenancy(metadata), {table: rows}) as engine:
         with tenant(1), engine.connect() as connection:
-            assert list(connection.scalars(select(table.c.id))) == [1]
+            assert list(map(tuple, connection.execute(select(table.c.id, table.c.remark)))) == [(1, "of 1")]
 
 
 def test_a_column_whose_key_alone_is_the_tenant_columns_name_makes_no_scoped_table() -> None:
