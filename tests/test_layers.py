@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_compat", "errors"),
     ("scope",),
     ("tables",),
-    ("statements.placement", "statements.functions"),
+    ("statements.placement", "statements.functions", "statements.names"),
     ("statements.rules",),
     ("statements.compile",),
     ("statements.execute", "statements.orm"),

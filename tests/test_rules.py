@@ -170,7 +170,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
         select(Invoice.id).cte("c").suffix_with(", d AS (SELECT id FROM invoices)").c.id
     ),
     "text_as_a_hint_of_the_statement": lambda: select(Invoice.id).with_statement_hint("UNION SELECT id FROM invoices"),
-    "text_as_a_hint_of_a_table": lambda: select(Invoice.id).with_hint(Invoice, "UNION SELECT 1", "sqlite"),
+    "text_as_a_hint_of_a_table": lambda: select(Invoice.id).with_hint(Invoice, "UNION SELECT 1"),
     "literal_column_with_a_subquery": lambda: select(literal_column("(SELECT max(total) FROM invoices)")),
     "literal_column_with_a_quote": lambda: select(literal_column("'a' || (SELECT 'b') || 'c'")),
     "literal_column_that_is_a_system_column": lambda: select(literal_column("ctid")).select_from(Invoice),

@@ -212,7 +212,6 @@ def in_turns(first: Callable[[], None], second: Callable[[], None]) -> None:
             future.result(timeout=10)
 
 
-@pytest.mark.xfail(strict=True, reason="a block keeps the frames of all threads and tasks in one list")
 def test_one_block_may_be_entered_by_two_threads() -> None:
     block = tenant(1)
     first_is_in, second_is_in, first_is_out = threading.Event(), threading.Event(), threading.Event()
@@ -238,7 +237,6 @@ def test_one_block_may_be_entered_by_two_threads() -> None:
     assert after == {"first": None, "second, inside": 1, "second": None}
 
 
-@pytest.mark.xfail(strict=True, reason="a block keeps the frames of all threads and tasks in one list")
 def test_one_block_may_be_entered_by_two_tasks() -> None:
     block = tenant(1)
 
@@ -408,7 +406,6 @@ def test_one_handed_over_function_may_run_in_many_threads_at_once(engine: Engine
     assert after == [None] * 20
 
 
-@pytest.mark.xfail(strict=True, reason="a function handed over with no scope runs in its caller's")
 def test_a_function_handed_over_with_no_scope_runs_with_none() -> None:
     job = hand_over(current_tenant)
     with tenant(1):
@@ -585,7 +582,6 @@ def test_the_audit_hook_is_called_once_for_a_transaction_that_is_begun(audited: 
     assert [call.reason for call in calls] == ["bills"]
 
 
-@pytest.mark.xfail(strict=True, reason="it is called by the first statement and again as the transaction begins")
 def test_the_audit_hook_is_called_once_for_a_transaction_that_begins_by_itself(
     audited: tuple[Engine, list[Unscoped]],
 ) -> None:
@@ -598,7 +594,6 @@ def test_the_audit_hook_is_called_once_for_a_transaction_that_begins_by_itself(
             assert len(calls) == transaction
 
 
-@pytest.mark.xfail(strict=True, reason="it is called as the transaction begins and again by the first statement")
 def test_the_audit_hook_is_called_once_for_a_transaction_of_a_session(audited: tuple[Engine, list[Unscoped]]) -> None:
     engine, calls = audited
     with unscoped(reason="bills"), Session(engine) as session:

@@ -24,17 +24,17 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a criterion of the application": (
         lambda: select(Invoice.id).where(Invoice.paid).order_by(Invoice.id),
-        f"SELECT invoices.id FROM invoices WHERE invoices.paid AND invoices.tenant_id = {T} ORDER BY invoices.id",
+        f"SELECT invoices.id FROM invoices WHERE invoices.tenant_id = {T} AND invoices.paid ORDER BY invoices.id",
     ),
     "or": (
         lambda: select(Invoice.id).where(or_(Invoice.paid, Invoice.id == Invoice.total)),
         "SELECT invoices.id FROM invoices "
-        f"WHERE (invoices.paid OR invoices.id = invoices.total) AND invoices.tenant_id = {T}",
+        f"WHERE invoices.tenant_id = {T} AND (invoices.paid OR invoices.id = invoices.total)",
     ),
     "or in a lambda": (
         lambda: select(Invoice.id).where(lambda: or_(Invoice.paid, Invoice.id == Invoice.total)),
         "SELECT invoices.id FROM invoices "
-        f"WHERE (invoices.paid OR invoices.id = invoices.total) AND invoices.tenant_id = {T}",
+        f"WHERE invoices.tenant_id = {T} AND (invoices.paid OR invoices.id = invoices.total)",
     ),
     "alias": (
         lambda: select(aliased(Invoice, name="i").id),

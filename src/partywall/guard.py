@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.base import OptionEngine
+from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
-from partywall.errors import SetupError
-from partywall.scope import Pin, Scope, Tenant, Unscoped, current_scope
-from partywall.statements.compile import scoped_compiler, scoped_preparer
+from partywall.errors import SetupError, TenantChangedError
+from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
+from partywall.statements.compile import scoped_compiler
 from partywall.statements.execute import scoped_context, unscoped_compiler, unscoped_context
-from partywall.statements.orm import pin_session
+from partywall.statements.names import scoped_preparer, scoped_type_compiler
+from partywall.statements.orm import EXPLICIT_TENANT, check_attached, pin_identity_map, pin_of
 from partywall.statements.rules import Vocabulary
 
 __all__ = ["Guard", "guard_engine"]
@@ -60,7 +63,10 @@ class Guard:
                 "unscoped() met an engine that always has one tenant in scope.\n"
                 "Use an engine that was made for it: tenancy.guard(create_engine(owner_url), allow_unscoped=True)"
             )
-        elif self.audit is not None:
+
+    def record(self, scope: Scope) -> None:
+        """Tell the application's audit hook that a transaction is unscoped; called once for each."""
+        if isinstance(scope, Unscoped) and self.audit is not None:
             self.audit(scope)
 
     def unscoped_dialect(self) -> Any:
@@ -77,6 +83,7 @@ class Guard:
                 dialect.statement_compiler = unscoped_compiler(self._plain.statement_compiler)
                 dialect.execution_ctx_cls = unscoped_context(self._plain.execution_ctx_cls)
                 dialect.identifier_preparer = self._plain.identifier_preparer
+                dialect.type_compiler_instance = self._plain.type_compiler_instance
                 self._unscoped = dialect
             return self._unscoped
 
@@ -91,7 +98,9 @@ class _GuardedConnection(Connection):
 
     guard: ClassVar[Guard]
     partywall_pin: Pin | None = None
+    partywall_session: weakref.ref[Session] | None = None  # the last one that has begun on it
     _pinned_transaction: Any = None
+    _recorded_transaction: Any = None
     _checked: Scope | None = None
 
     def pinned_scope(self) -> Scope | None:
@@ -102,6 +111,16 @@ class _GuardedConnection(Connection):
             TenantChangedError: The ambient scope is another one.
         """
         transaction = self.get_transaction()
+        pin = self.partywall_pin
+        if transaction is not None and pin is not None and transaction is self._pinned_transaction:
+            ambient = current_scope()
+            if pin.scope is self._checked is not None and (ambient is None or ambient is pin.scope):
+                if self.partywall_session is not None:
+                    self._pin_session(pin)
+                return pin.scope
+        return self._meet_scope(transaction)
+
+    def _meet_scope(self, transaction: Any) -> Scope | None:
         if transaction is None:
             pin = Pin()  # the statement is about to begin one, which will take the same scope
         elif self._pinned_transaction is transaction and self.partywall_pin is not None:
@@ -110,14 +129,24 @@ class _GuardedConnection(Connection):
             pin = self._pin(transaction)
         pin.meet(current_scope())
         scope = pin.scope
+        if self.partywall_session is not None:
+            self._pin_session(pin)
         if scope is not self._checked and scope is not None:
             self.guard.check(scope)
+            self._record(scope, transaction)
             self._checked = scope
         return scope
+
+    def _pin_session(self, pin: Pin) -> None:
+        """Pin the Session's identity map again if expunge_all() has replaced it."""
+        session = None if self.partywall_session is None else self.partywall_session()
+        if session is not None and pin_of(session) is None:
+            pin_identity_map(session, pin, self.guard.vocabulary.tables)
 
     def _pin(self, transaction: Any) -> Pin:
         pin = Pin()
         self._pinned_transaction, self.partywall_pin, self._checked = transaction, pin, None
+        self.partywall_session = None
         return pin
 
     def _begin_impl(self, transaction: Any) -> None:
@@ -132,8 +161,14 @@ class _GuardedConnection(Connection):
         scope = current_scope()
         if scope is not None:
             self.guard.check(scope)
+            self._record(scope, transaction)
         self._pin(transaction).meet(scope)
         self._checked = scope
+
+    def _record(self, scope: Scope, transaction: Any) -> None:
+        if transaction is not None and transaction is not self._recorded_transaction:
+            self.guard.record(scope)
+            self._recorded_transaction = transaction
 
 
 class _UnscopableConnection(_GuardedConnection):
@@ -185,6 +220,7 @@ def guard_engine(
     dialect.statement_compiler = scoped_compiler(dialect.statement_compiler, vocabulary)
     dialect.execution_ctx_cls = scoped_context(dialect.execution_ctx_cls, vocabulary.tables)
     dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
+    dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
     dialect.initialize = _first_contact(dialect.initialize)
     sync_engine.clear_compiled_cache()
     base = _UnscopableConnection if allow_unscoped else _GuardedConnection
@@ -195,6 +231,7 @@ def guard_engine(
     sync_engine._option_cls = copied
     if not event.contains(Session, "after_begin", _session_began):
         event.listen(Session, "after_begin", _session_began)
+        event.listen(Session, "before_attach", _session_attaches)
 
 
 def guard_of(dialect: Any) -> Guard | None:
@@ -212,12 +249,48 @@ def _first_contact(initialize: Callable[[Any], None]) -> Callable[[Any], None]:
     return ask
 
 
-def _session_began(session: Session, _transaction: Any, connection: Connection) -> None:
-    """Make a Session and the connection it has begun a transaction on share one pin."""
+def _session_began(session: Session, transaction: Any, connection: Connection) -> None:
+    """Make a Session and the transaction it has begun, or joined, hold one scope from here on."""
     if not isinstance(connection, _GuardedConnection):
         return
-    begun_in = connection.partywall_pin.scope if connection.partywall_pin is not None else None
-    pin = pin_session(session, connection.guard.vocabulary.tables)
-    # From here on, whatever happens below, the transaction's statements meet the Session's pin.
-    connection.partywall_pin, connection._checked = pin, None
-    pin.meet(begun_in)
+    pin, held = connection.partywall_pin, pin_of(session)
+    if pin is None or pin is held:
+        return
+    connection.partywall_session = weakref.ref(session)
+    mine = Pin("Session") if held is None else held
+    mine.meet(session.info.get(EXPLICIT_TENANT))
+    if held is None:
+        pin_identity_map(session, mine, connection.guard.vocabulary.tables)
+    if _is_own(transaction, connection):
+        # Nobody else uses it and nothing has run on it. It takes the Session's pin first, so that it is the Session's
+        # also if the scope it was begun in is another one.
+        connection.partywall_pin, connection._checked = mine, None
+        mine.meet(pin.scope)
+        return
+    try:
+        pin.meet(mine.scope)
+        mine.meet(pin.scope)
+    except TenantChangedError as error:
+        connection.partywall_pin = BrokenPin(error)  # SQLAlchemy has joined them all the same
+        raise
+    if pin.scope is None:
+        pin.checks.append(mine.meet)
+        mine.checks.append(pin.meet)
+
+
+def _session_attaches(session: Session, instance: object) -> None:
+    """Let a Session of a tenant take in no object of another one."""
+    if pin_of(session) is None and EXPLICIT_TENANT not in session.info and current_scope() is None:
+        return
+    try:
+        guard = guard_of(session.get_bind(type(instance)).dialect)
+    except UnboundExecutionError:
+        return
+    if guard is not None:
+        check_attached(session, instance, guard.vocabulary.tables)
+
+
+def _is_own(transaction: Any, connection: Connection) -> bool:
+    """Whether a Session has opened a connection for itself, so that nobody else can be using it."""
+    entry = transaction._connections.get(connection)
+    return entry is not None and bool(entry[3])

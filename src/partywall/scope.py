@@ -12,7 +12,18 @@ from typing import ParamSpec, TypeVar
 
 from partywall.errors import PartywallError, TenantChangedError, TenantIdError
 
-__all__ = ["Pin", "Scope", "Tenant", "Unscoped", "current_scope", "current_tenant", "hand_over", "tenant", "unscoped"]
+__all__ = [
+    "BrokenPin",
+    "Pin",
+    "Scope",
+    "Tenant",
+    "Unscoped",
+    "current_scope",
+    "current_tenant",
+    "hand_over",
+    "tenant",
+    "unscoped",
+]
 
 TenantId = Hashable
 """An int, a str, a UUID, ...: whatever the tenant column holds."""
@@ -51,6 +62,7 @@ class _Frame:
     """One entered block. The chain of frames lets a block notice that it is left out of order."""
 
     scope: Scope
+    block: _Block
     outer: _Frame | None
 
 
@@ -58,39 +70,36 @@ _frame: ContextVar[_Frame | None] = ContextVar("partywall.scope", default=None)
 
 
 class _Block:
-    """``with tenant(...)`` and ``with unscoped(...)``: may be entered again, also while entered."""
+    """
+    ``with tenant(...)`` and ``with unscoped(...)``.
 
-    __slots__ = ("_entered", "_scope")
+    May be entered again, also while entered, and by several threads and tasks at once: what has been
+    entered is in each one's context, and nothing of it here.
+    """
+
+    __slots__ = ("_scope",)
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._entered: list[_Frame] = []
 
     def __enter__(self) -> Scope:
         if isinstance(self._scope, Unscoped):
             audit_log.warning("unscoped: %s", self._scope.reason, extra={"reason": self._scope.reason}, stacklevel=2)
-        frame = _Frame(self._scope, _frame.get())
-        self._entered.append(frame)
-        _frame.set(frame)
+        _frame.set(_Frame(self._scope, self, _frame.get()))
         return self._scope
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        leaving = self._entered.pop()
-        innermost = _frame.get()
-        if innermost is leaving:
-            _frame.set(leaving.outer)
-            return
-        inner = innermost
-        while inner is not None and inner is not leaving:
-            inner = inner.outer
-        if inner is None:
+        innermost = leaving = _frame.get()
+        while leaving is not None and leaving.block is not self:
+            leaving = leaving.outer
+        if leaving is None or innermost is None:
             return  # Left in another context (a finalised generator): nothing here is ours to restore.
-        # A scope that was entered inside this one is still open, say in a suspended generator. Both end here: what
-        # runs next must not be in a scope whose block is behind it.
         _frame.set(leaving.outer)
-        if error is None and innermost is not None:
+        if innermost is not leaving and error is None:
+            # A scope that was entered inside this one is still open, say in a suspended generator. Both end here: what
+            # runs next must not be in a scope whose block is behind it.
             raise TenantChangedError("scope", str(innermost.scope), f"the end of {leaving.scope}")
 
 
@@ -150,10 +159,14 @@ def hand_over(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(function)
     def in_scope(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        if scope is None:
+        if scope is not None:
+            with _Block(scope):
+                return function(*args, **kwargs)
+        token = _frame.set(None)
+        try:
             return function(*args, **kwargs)
-        with _Block(scope):
-            return function(*args, **kwargs)
+        finally:
+            _frame.reset(token)
 
     return in_scope
 
@@ -172,18 +185,20 @@ def checked_tenant_id(value: object) -> TenantId:
     return value
 
 
-@dataclass(eq=False)
 class Pin:
     """
-    The one scope that a transaction, and the Session it belongs to, hold to their end.
+    The one scope that a transaction, and the Sessions that belong to it, hold to their end.
 
     Everything reads the pin: the bound parameter now, the walls in the database later. It is None
     until a scope is met (shared tables may be read before), and then stays what it is.
     """
 
-    scope: Scope | None = None
-    where: str = "transaction"
-    on_take: Callable[[Scope], None] | None = None
+    __slots__ = ("checks", "scope", "where")
+
+    def __init__(self, where: str = "transaction") -> None:
+        self.scope: Scope | None = None
+        self.where = where
+        self.checks: list[Callable[[Scope], None]] = []  # asked when a scope is taken
 
     def meet(self, scope: Scope | None) -> None:
         """
@@ -195,8 +210,26 @@ class Pin:
         if scope is None or scope is self.scope:
             return
         if self.scope is None:
-            if self.on_take is not None:
-                self.on_take(scope)
             self.scope = scope
+            try:
+                for check in self.checks:
+                    check(scope)
+            except BaseException:
+                self.scope = None
+                raise
         elif scope != self.scope:
             raise TenantChangedError(self.where, str(self.scope), str(scope))
+
+
+class BrokenPin(Pin):
+    """The pin of a transaction in which two scopes have met: nothing runs in it any more."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: TenantChangedError) -> None:
+        super().__init__()
+        self.error = error
+
+    def meet(self, scope: Scope | None) -> None:  # noqa: ARG002  # whatever it meets
+        """Raise the error with which the scopes met."""
+        raise TenantChangedError(*self.error.args)

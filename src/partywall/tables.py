@@ -130,7 +130,7 @@ def describe(
 
     Raises:
         SetupError: A table that nobody declared, a nullable tenant column, tenant columns of different
-            types, declarations that contradict each other or name no table.
+            types, declarations that contradict each other, name no table, or would have no effect.
     """
     declared = _Declarations(
         column,
@@ -142,6 +142,8 @@ def describe(
     )
     tables = [table for one in metadata for table in one.tables.values()]
     declared.check_names({table.key for table in tables})
+    for table in tables:
+        _check_marks(table)
     by_name: dict[tuple[str | None, str], TableDescription] = {}
     types: dict[str, TypeEngine[Any]] = {}
     for table in tables:
@@ -151,7 +153,23 @@ def describe(
             by_name[table.schema, table.name] = _merged(known, description)
         if type_ is not None:
             types[table.key] = type_
+    for description in by_name.values():
+        if description.key in declared.shared_rows and description.kind is not Kind.SCOPED:
+            raise SetupError(
+                f"shared_rows names the table {description.key}, which is {description.kind.value}, not scoped."
+            )
+    if declared.tenants_public and not any(each.kind is Kind.TENANTS for each in by_name.values()):
+        raise SetupError("tenants_public names columns of the tenants table, but there is none: add tenants='...'.")
     return Tables(MappingProxyType(by_name), _one_type(types))
+
+
+def _check_marks(table: Table) -> None:
+    for column in table.columns:
+        word = column.info.get(INFO_KEY)
+        if word is not None and word not in ("tenant", "public"):
+            raise SetupError(
+                f"column {table.key}.{column.name}: info={{{INFO_KEY!r}: {word!r}}} is none of 'tenant', 'public'."
+            )
 
 
 @dataclass(frozen=True)
@@ -298,8 +316,14 @@ def _one_type(types: Mapping[str, TypeEngine[Any]]) -> TypeEngine[Any]:
     if not types:
         raise SetupError("no table has the tenant column: nothing would be scoped. Is the metadata complete?")
     first_key, first = next(iter(types.items()))
+    try:
+        untyped = first.python_type is object
+    except NotImplementedError:
+        untyped = True
+    if untyped:
+        raise SetupError(f"the tenant column of table {first_key} has no type we can check ids by: give it one.")
     for key, type_ in types.items():
-        if repr(type_) != repr(first):
+        if type(type_) is not type(first) or type_.python_type is not first.python_type:
             raise SetupError(
                 f"the tenant column of table {key} is {type_!r}, that of {first_key} is {first!r}: "
                 "give all tenant columns, and the key of the tenants table, one type."

@@ -116,7 +116,13 @@ class Tenancy:
             SetupError: The declarations are incomplete, the engine is guarded already, or its dialect
                 is one we know nothing about.
         """
-        vocabulary = Vocabulary(self.describe(), self.functions, self.operators, self.constructs)
+        vocabulary = Vocabulary(
+            self.describe(),
+            dialect=getattr(getattr(engine, "dialect", None), "name", ""),
+            functions=self.functions,
+            operators=self.operators,
+            constructs=self.constructs,
+        )
         guard_engine(engine, vocabulary, allow_unscoped=allow_unscoped, audit=self.audit)
         return engine
 

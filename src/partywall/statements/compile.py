@@ -7,23 +7,24 @@ is added when a SELECT's sources are known and not yet printed, which is after t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnClause, and_, literal_column, or_, select
 from sqlalchemy.sql import elements
-from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy.sql.functions import AnsiFunction
 from sqlalchemy.sql.selectable import FromClause, Join
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
+from partywall.statements.names import check_literal, check_no_comment
 from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
-from partywall.statements.rules import REFUSED_KINDS, Vocabulary, base_table, examine
+from partywall.statements.rules import PRINTED_RULES, RULES, Vocabulary, base_table, examine, named_source
 from partywall.tables import Kind, TableDescription, Visible
 
-__all__ = ["TENANT_PARAMETER", "ScopedCompiler", "public_twin", "scoped_compiler", "scoped_preparer"]
+__all__ = ["HARMLESS_STRINGS", "TENANT_PARAMETER", "ScopedCompiler", "public_twin", "scoped_compiler"]
 
 TENANT_PARAMETER = "partywall_tenant"
 """Name of the bound parameter that holds the tenant id. No other parameter may bear it."""
@@ -46,27 +47,51 @@ class ScopedCompiler(SQLCompiler):
     restricted: dict[str, TableDescription]
     used: dict[str, TableDescription]
 
+    _helpers = 0
+
     def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
         self.restricted, self.used = {}, {}
-        if statement is not None:
-            self._examine_whole(statement)
-        super().__init__(dialect, statement, *args, **kw)
-
-    def _examine_whole(self, statement: Any) -> None:
-        """Refuse statements of the application's own kinds; others are examined where they are printed."""
-        verdict = self.vocabulary.verdict_on(type(statement))
+        verdict = None if statement is None else self.vocabulary.verdict_on(type(statement))
         if verdict is not None:
             raise RefusedStatementError(f"this statement is refused: {verdict}")
+        super().__init__(dialect, statement, *args, **kw)
+        check_no_comment(self.string or "")
 
     # Sources: where a statement meets rows.
 
     def _setup_select_stack(self, select: Any, *args: Any, **kw: Any) -> Any:
         examine(select, self.vocabulary)  # in its final form: the ORM has resolved entities and built its joins
+        RULES["select"](select, self.vocabulary)
+        if self.public and (self.stack or select._for_update_arg is not None):
+            raise self._not_public("a subquery or FOR UPDATE")
         return super()._setup_select_stack(select, *args, **kw)
 
     def visit_compound_select(self, cs: Any, *args: Any, **kw: Any) -> str:
         examine(cs, self.vocabulary)
+        if self.public:
+            raise self._not_public("a set operation")
         return super().visit_compound_select(cs, *args, **kw)
+
+    def visit_cte(self, cte: Any, *args: Any, **kw: Any) -> Any:
+        RULES["cte"](cte, self.vocabulary)
+        options = kw.get("cte_opts")
+        if options is not None and options.nesting and self.ctes and cte._get_reference_cte() in self.level_name_by_cte:
+            # It would move into the inner statement, and its name out here would be that of a real table.
+            raise RefusedStatementError(f"the CTE {cte.name} is nested (nest_here) in one place and used in another.")
+        return super().visit_cte(cte, *args, **kw)
+
+    def visit_textclause(self, textclause: Any, *args: Any, **kw: Any) -> str:
+        if self.stack or textclause.text.strip().upper() not in HARMLESS_STRINGS:
+            RULES["textclause"](textclause, self.vocabulary)
+        return super().visit_textclause(textclause, *args, **kw)
+
+    def visit_function(self, func: Any, *args: Any, **kw: Any) -> str:
+        RULES["function"](func, self.vocabulary)
+        return super().visit_function(func, *args, **{**kw, "within_aggregate_function": True})  # 2.0 does not say so
+
+    def _generate_prefixes(self, stmt: Any, prefixes: Any, **kw: Any) -> str:
+        # The rules of SELECT and CTE let through words that change nothing about what is read.
+        return "".join(f"{prefix.text} " for prefix, dialect in prefixes if self.vocabulary.concerns(dialect))
 
     def _compose_select_body(
         self, text: Any, select: Any, compile_state: Any, inner_columns: Any, froms: Any, *args: Any, **kw: Any
@@ -78,8 +103,10 @@ class ScopedCompiler(SQLCompiler):
             restricted_froms.append(restricted_source)
             criteria.extend(outside)
         if criteria:
+            # Ours come first: what the application's compute on, and fail on, is then the tenant's, where the database
+            # evaluates in this order.
             select = select._generate()
-            select._where_criteria = (*map(_enclosed, select._where_criteria), *criteria)
+            select._where_criteria = (*criteria, *map(_enclosed, select._where_criteria))
         return super()._compose_select_body(text, select, compile_state, inner_columns, restricted_froms, *args, **kw)
 
     def _restrict(self, source: Any, *, may_rise: bool) -> tuple[Any, list[ColumnElement[bool]]]:
@@ -105,7 +132,10 @@ class ScopedCompiler(SQLCompiler):
             return source, [criterion]
         # Inside a FULL JOIN neither ON nor WHERE will do. An inner join with a single row takes the criterion in its
         # own ON and leaves the table a table: its schema, alias, key and system columns stay what they are.
-        return Join(source, select(literal_column("1")).subquery(), criterion).self_group(), []
+        self._helpers += 1
+        columns: list[Any] = [] if self.dialect.name == "postgresql" else [literal_column("1")]
+        helper = select(*columns).subquery(f"partywall_{self._helpers}")
+        return Join(source, helper, criterion).self_group(), []
 
     def _restrict_join(self, join: Any, *, may_rise: bool) -> tuple[Any, list[ColumnElement[bool]]]:
         kind = JoinKind.FULL if join.full else JoinKind.LEFT if join.isouter else JoinKind.INNER
@@ -124,13 +154,14 @@ class ScopedCompiler(SQLCompiler):
         changed = join._clone()
         changed.left, changed.right = sides[Side.LEFT], sides[Side.RIGHT]
         if in_on:
-            changed.onclause = and_(_enclosed(join.onclause), *in_on)
+            changed.onclause = and_(*in_on, _enclosed(join.onclause))
         return changed, outside
 
     def _criterion(self, source: Any) -> ColumnElement[bool] | None:
         """Return what restricts a source to the tenant's rows; None if it may be seen whole."""
         table = base_table(source)
         if table is None:
+            self._check_source(source)
             return None  # Its rows come from a statement, restricted where it is printed, or from no table.
         description = self.vocabulary.describe(table)
         self.used[description.key] = description
@@ -144,6 +175,17 @@ class ScopedCompiler(SQLCompiler):
         )
         own = column == self.tenant
         return or_(own, column.is_(None)) if description.readable is Visible.OWN_AND_SHARED else own
+
+    def _check_source(self, source: Any) -> None:
+        """Refuse what stands in FROM but is neither a table, nor a statement, nor known to read none."""
+        named = named_source(source)
+        kind = getattr(named, "__visit_name__", "")
+        if kind not in SOURCES_WITHOUT_TABLE or isinstance(named, AnsiFunction):
+            raise RefusedStatementError(
+                f"a {type(named).__name__} in FROM is neither a table nor a statement: refused."
+            )
+        if self.public:
+            raise self._not_public("a source that is no table")
 
     # Names and parameters.
 
@@ -168,19 +210,31 @@ class ScopedCompiler(SQLCompiler):
         return super()._label_select_column(select, column, *args, **kw)
 
     def visit_column(self, column: Any, *args: Any, **kw: Any) -> str:
+        RULES["column"](column, self.vocabulary)
         table = base_table(column.table)
         if table is not None:
             self._check_column_of(self.vocabulary.describe(table), column)
-        elif column.table is None and not column.is_literal:
-            if column.name.lower() in RESERVED_COLUMNS:
+        elif column.is_literal:
+            self._check_asterisk(column, counted=kw.get("within_aggregate_function", False))
+        else:
+            # Printed without a table, the name may be that of a column of any source around it.
+            if (column.table is None or not column.table.named_with_column) and column.name.lower() in RESERVED_COLUMNS:
                 raise RefusedStatementError(
                     f"column {column.name} tells where a row lies among all tenants' rows: it is not for a scope."
                 )
-            if self.public and not any(column.name in each.public for each in self.restricted_now()):
-                raise self._not_public(column.name)
-        elif self.public and column.is_literal and column.name == "*":
-            raise self._not_public("*")
+            if self.public:
+                raise self._not_public(f"a column {column.name} of no table")
         return super().visit_column(column, *args, **kw)
+
+    def _check_asterisk(self, column: Any, *, counted: bool) -> None:
+        if column.name != "*":
+            return
+        if self.public:
+            raise self._not_public("*")
+        if counted:
+            return
+        if self._helpers or any(_has_full_join(each["selectable"]) for each in self.stack[-1:]):
+            raise RefusedStatementError("name the columns: beside a FULL JOIN, * cannot be told from our own.")
 
     def _check_column_of(self, description: TableDescription, column: Any) -> None:
         if column.name not in description.columns:
@@ -210,24 +264,31 @@ class ScopedCompiler(SQLCompiler):
         # It prints as a column, but names a source.
         return SQLCompiler.visit_column(self, element, **kw)
 
-    def visit_typeclause(self, typeclause: Any, **kw: Any) -> str:
-        text: str = super().visit_typeclause(typeclause, **kw)
-        if not _TYPE.fullmatch(text):
-            raise RefusedStatementError(f"{text!r} does not read as the name of a type.")
-        return text
+    def render_literal_value(self, value: Any, type_: Any) -> str:
+        return check_literal(super().render_literal_value(value, type_))
 
 
-_TYPE = re.compile(
-    r"""
-    ("[^"]+" | \w+) (\. ("[^"]+" | \w+))?           # a name, perhaps with a schema
-    (\ \w+)*                                        # DOUBLE PRECISION, INTERVAL DAY TO SECOND
-    (\( [\w,\ ]* \))?                               # (10, 2), (POINT,4326)
-    (\ (WITH|WITHOUT)\ TIME\ ZONE)?
-    (\[\d*\])*                                      # arrays
-    (\ COLLATE\ ("[^"]+" | \w+))?
-    """,
-    re.VERBOSE,
+HARMLESS_STRINGS = frozenset({"SELECT 1"})
+"""Strings that may be sent in any scope: what health checks ask."""
+
+SOURCES_WITHOUT_TABLE = frozenset(
+    {"select", "compound_select", "select_statement_grouping", "values", "scalar_values", "function", "textual_select"}
 )
+"""What may stand in FROM beside tables: statements, which are scoped by themselves, and what reads no table."""
+
+
+def _has_full_join(select: Any) -> bool:
+    waiting = list(select.get_final_froms()) if hasattr(select, "get_final_froms") else []
+    while waiting:
+        source = waiting.pop()
+        if source.__visit_name__ == "join":
+            if source.full:
+                return True
+            waiting += [source.left, source.right]
+        elif source.__visit_name__ == "grouping":
+            waiting.append(source.element)
+    return False
+
 
 # Grouped by and_() where they need it. Anything else goes into parentheses, so that it cannot swallow our AND.
 _GROUPED_BY_AND = (
@@ -246,17 +307,20 @@ def _enclosed(clause: Any) -> Any:
     return clause if isinstance(clause, _GROUPED_BY_AND) else elements.Grouping(clause)
 
 
-def _refusing(kind: str) -> Any:
+def _checking(kind: str) -> Any:
+    """Return a method that applies the rule of a kind where the compiler prints it."""
+
     def visit(self: ScopedCompiler, element: Any, *args: Any, **kw: Any) -> str:
-        REFUSED_KINDS[kind](element, self.vocabulary)
+        PRINTED_RULES[kind](element, self.vocabulary)
         text: str = getattr(super(ScopedCompiler, self), f"visit_{kind}")(element, *args, **kw)
         return text
 
     return visit
 
 
-for _kind in REFUSED_KINDS:
-    setattr(ScopedCompiler, f"visit_{_kind}", _refusing(_kind))
+for _kind in PRINTED_RULES:
+    if f"visit_{_kind}" not in vars(ScopedCompiler) and _kind not in ("select", "compound_select"):
+        setattr(ScopedCompiler, f"visit_{_kind}", _checking(_kind))
 
 
 def scoped_compiler(base: type[SQLCompiler], vocabulary: Vocabulary) -> type[SQLCompiler]:
@@ -291,25 +355,3 @@ def public_twin(compiled: Any) -> Any:
         )
         compiled._public_twin = twin
     return twin
-
-
-class _CarefulPreparer(IdentifierPreparer):
-    """Mixed into a dialect's preparer: prints a name quoted, or as the plain identifier that it is."""
-
-    def quote(self, ident: str, *args: Any) -> str:
-        if getattr(ident, "quote", None) is False and not _IDENTIFIER.fullmatch(ident):
-            raise RefusedStatementError(
-                f"the name {str(ident)!r} is marked not to be quoted, but is no plain identifier."
-            )
-        return super().quote(ident, *args)
-
-
-_IDENTIFIER = re.compile(r"[^\W\d]\w*")
-
-
-def scoped_preparer(preparer: IdentifierPreparer) -> IdentifierPreparer:
-    """Return a copy of a dialect's *preparer* that never prints a name unquoted that is more than a name."""
-    cls = type(preparer)
-    careful: IdentifierPreparer = object.__new__(type(f"Careful{cls.__name__}", (_CarefulPreparer, cls), {}))
-    careful.__dict__.update(preparer.__dict__)
-    return careful

@@ -87,7 +87,10 @@ _NETWORK_AND_GEOMETRY = _words("""
     point polygon popen radius slope width
 """)
 _SAMPLING = _words("bernoulli system")
-_FACTS = _words("current_database current_schema current_user session_user user version pg_typeof sqlite_version")
+_LTREE = _words("index lca ltree2text nlevel show_trgm subltree subpath text2ltree")
+_FACTS = _words(
+    "current_role current_database current_schema current_user session_user user version pg_typeof sqlite_version"
+)
 _POSTGIS = frozenset(
     "st_" + name
     for name in """
@@ -117,16 +120,16 @@ _PGVECTOR = _words("""
 
 HARMLESS_FUNCTIONS: frozenset[str] = (
     _AGGREGATES | _WINDOWS | _GROUPING | _CONDITIONAL | _NUMBERS | _TEXT | _TIMES | _IDS | _ARRAYS_AND_RANGES | _JSON
-) | (_TEXT_SEARCH | _NETWORK_AND_GEOMETRY | _SAMPLING | _FACTS | _POSTGIS | _PGVECTOR)
+) | (_TEXT_SEARCH | _NETWORK_AND_GEOMETRY | _SAMPLING | _LTREE | _FACTS | _POSTGIS | _PGVECTOR)
 
 # Operators that may be written with .op("..."). All bind tighter than AND and OR in PostgreSQL's and SQLite's grammars,
 # so none can swallow a criterion that is added with AND. (PostgreSQL manual, 4.1.6 Operator Precedence.)
 HARMLESS_OPERATORS: frozenset[str] = _words(r"""
     + - * / % ^ = <> != < <= > >= == || | & # ~ << >> ~* !~ !~* ~~ ~~* !~~ !~~* ^@ @ @@ @@@ |/ ||/
     -> ->> #> #>> #- @> <@ ? ?| ?& @? && &< &> -|- <<| |>> &<| |&> <-> <#> <=> <+> <~> <%> <<-> <->> <<<-> <->>> ~=
-    ?# ?- ?|| ?-| ## <^ >^ << <<= >>= &<| <<% %> %>> <% :: IN LIKE ILIKE GLOB REGEXP MATCH IS
-""") - {"::"} | frozenset(
-    {"IS NOT", "NOT IN", "NOT LIKE", "NOT ILIKE", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", "SIMILAR TO"}
+    ?# ?- ?|| ?-| ## <^ >^ << <<= >>= &<| <<% %> %>> <% LIKE ILIKE GLOB REGEXP MATCH IS
+""") | frozenset(
+    {"IS NOT", "NOT LIKE", "NOT ILIKE", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", "SIMILAR TO", "AT TIME ZONE"}
 )
 
 # Columns that every table has without declaring them; they tell where a row lies among all tenants' rows.

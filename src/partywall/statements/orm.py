@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
 from partywall._compat import WeakInstanceDict
-from partywall.errors import TenantChangedError
-from partywall.scope import Pin, Scope, current_scope
-from partywall.tables import Kind, Tables
+from partywall.errors import ForeignTenantError, TenantChangedError
+from partywall.scope import Pin, Scope, Tenant, current_scope
+from partywall.tables import Kind, TableDescription, Tables
 
-__all__ = ["pin_of", "pin_session"]
+__all__ = ["EXPLICIT_TENANT", "check_attached", "pin_identity_map", "pin_of"]
 
 EXPLICIT_TENANT = "partywall.tenant"
 """Where ``Tenancy.session()`` leaves the tenant in ``Session.info``."""
@@ -21,7 +25,7 @@ class PinnedIdentityMap(WeakInstanceDict):  # type: ignore[misc]  # Any, for its
     """
     An identity map that serves its objects to the scope it is pinned to alone.
 
-    It is new after ``close()``, ``reset()`` and ``expunge_all()``, and so the pin ends with it.
+    A Session gets a new one, not pinned, from ``close()``, ``reset()`` and ``expunge_all()``.
     """
 
     partywall_pin: Pin
@@ -36,35 +40,85 @@ class PinnedIdentityMap(WeakInstanceDict):  # type: ignore[misc]  # Any, for its
         self.partywall_pin.meet(current_scope())
         return super().__getitem__(key)
 
+    def values(self) -> Iterable[object]:
+        self.partywall_pin.meet(current_scope())
+        found: Iterable[object] = super().values()
+        return found
+
 
 def pin_of(session: Session) -> Pin | None:
-    """Return the pin that a Session holds; None if it never ran a statement in a scope."""
+    """Return the pin that a Session holds; None if it has run nothing since it was made or closed."""
     return getattr(session.identity_map, "partywall_pin", None)
 
 
-def pin_session(session: Session, tables: Tables) -> Pin:
+def pin_identity_map(session: Session, pin: Pin, tables: Tables) -> None:
     """
-    Return the Session's pin, made at its first transaction and kept until its identity map ends.
+    Let a Session serve from memory what belongs to *pin* alone.
 
     Raises:
-        TenantChangedError: The Session holds objects of the tenants table that were read with no tenant
-            in scope, and now takes a tenant.
+        TenantChangedError: It holds objects of the tenants table that were read with no tenant in scope,
+            and the pin holds a tenant, or takes one later.
+        ForeignTenantError: It holds objects of another tenant.
+    """
+    identity_map: Any = session.identity_map
+    if len(identity_map):
+        # Same layout, and a new object would orphan the states it holds. Python is slower with it afterwards.
+        identity_map.__class__ = PinnedIdentityMap
+    else:
+        session.identity_map = identity_map = PinnedIdentityMap()
+    identity_map.partywall_pin = pin
+    check = functools.partial(_check_held, identity_map._wr, tables)  # weak: pin and map would be a cycle
+    if pin.scope is None:
+        pin.checks.append(check)
+    else:
+        check(pin.scope)
+
+
+def _check_held(identity_map: weakref.ref[Any], tables: Tables, scope: Scope) -> None:
+    held = identity_map()
+    for state in () if held is None else held.all_states():
+        for description, owner in _owners(state, tables):
+            if isinstance(scope, Tenant) and owner == scope.id:
+                continue
+            if description.kind is Kind.TENANTS:
+                raise TenantChangedError("Session", "no tenant, with rows of the tenants table looked up", str(scope))
+            if isinstance(scope, Tenant):
+                raise _foreign(state, description)
+
+
+def check_attached(session: Session, instance: object, tables: Tables) -> None:
+    """
+    Check that an object about to be added to a Session belongs to the tenant it is pinned to, or would be.
+
+    Raises:
+        ForeignTenantError: It carries another tenant's id.
     """
     pin = pin_of(session)
-    if pin is None:
-        identity_map: Any = session.identity_map
-        identity_map.__class__ = PinnedIdentityMap  # same layout; a new object would orphan the states it holds
-        pin = identity_map.partywall_pin = Pin(
-            where="Session", on_take=lambda scope: _check_lookups(identity_map, tables, scope)
-        )
-    explicit: Scope | None = session.info.get(EXPLICIT_TENANT)
-    pin.meet(explicit)
-    return pin
+    scope = None if pin is None else pin.scope
+    scope = scope or session.info.get(EXPLICIT_TENANT) or current_scope()
+    if not isinstance(scope, Tenant):
+        return  # checked when the Session takes a tenant
+    state: Any = inspect(instance)
+    for description, owner in _owners(state, tables):
+        if owner != scope.id:
+            raise _foreign(state, description)
 
 
-def _check_lookups(identity_map: PinnedIdentityMap, tables: Tables, scope: Scope) -> None:
-    for state in identity_map.all_states():
-        table: Any = state.mapper.local_table
-        description = tables.find(getattr(table, "schema", None), getattr(table, "name", ""))
-        if description is not None and description.kind is Kind.TENANTS:
-            raise TenantChangedError("Session", "no tenant, with rows of the tenants table looked up", str(scope))
+def _owners(state: Any, tables: Tables) -> Iterator[tuple[TableDescription, Any]]:
+    """Return the tenant ids that an object carries, with the tables they stand in; what is not loaded is left out."""
+    for attribute in state.mapper.column_attrs:
+        for column in attribute.columns:
+            table = getattr(column, "table", None)  # a column property may be an expression
+            description = tables.find(getattr(table, "schema", None), getattr(table, "name", ""))
+            if description is not None and column.name == description.tenant_column:
+                owner = state.dict.get(attribute.key)
+                if owner is not None:
+                    yield description, owner
+
+
+def _foreign(state: Any, description: TableDescription) -> ForeignTenantError:
+    return ForeignTenantError(
+        f"this {state.class_.__name__} belongs to another tenant than the Session: its {description.key}."
+        f"{description.tenant_column} says so.\nUse it in a Session of its own tenant.",
+        tables=(description.key,),
+    )

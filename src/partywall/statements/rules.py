@@ -10,15 +10,25 @@ from typing import Any
 
 from sqlalchemy import Column, Table
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import ClauseElement, TextClause
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import AliasedReturnsRows
 
 from partywall._compat import is_annotated
 from partywall.errors import RefusedStatementError
 from partywall.statements.functions import HARMLESS_FUNCTIONS, HARMLESS_OPERATORS
 from partywall.tables import TableDescription, Tables
 
-__all__ = ["REFUSED_KINDS", "RULES", "STATEMENTS", "Vocabulary", "base_table", "examine", "is_plain_literal"]
+__all__ = [
+    "PRINTED_RULES",
+    "RULES",
+    "STATEMENTS",
+    "Vocabulary",
+    "base_table",
+    "examine",
+    "is_plain_literal",
+    "named_source",
+]
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,7 @@ class Vocabulary:
     """What statements may be made of: the tables, and what the application vouches for beyond our lists."""
 
     tables: Tables
+    dialect: str = "default"
     functions: frozenset[str] = frozenset()
     operators: frozenset[str] = frozenset()
     constructs: frozenset[type[Any]] = frozenset()
@@ -37,7 +48,13 @@ class Vocabulary:
 
     def may_operate(self, symbol: str) -> bool:
         """Whether an operator that was written as text is known to be harmless, or vouched for."""
+        if "?" in symbol and self.dialect == "sqlite":
+            return False  # SQLite would take it for one more parameter, and ours for another's value
         return " ".join(symbol.split()).upper() in HARMLESS_OPERATORS or symbol in self.operators
+
+    def concerns(self, dialect: str | None) -> bool:
+        """Whether a hint or prefix that is meant for one dialect is printed for ours."""
+        return dialect in (None, "*", self.dialect)
 
     def describe(self, table: Any) -> TableDescription:
         """
@@ -60,6 +77,9 @@ class Vocabulary:
 
     def verdict_on(self, cls: type[Any]) -> str | None:
         """Return why constructs of this class are refused, or None if they are not."""
+        if hasattr(cls, "_compiler_dispatcher") and self.constructs.isdisjoint(cls.__mro__):
+            name = _plain_name(cls)  # not remembered: @compiles may come at any time
+            return f"{name} is compiled by the application's own @compiles function. {_DECLARE.format(name)}"
         try:
             return self._verdicts[cls]
         except KeyError:
@@ -70,10 +90,8 @@ class Vocabulary:
         if not self.constructs.isdisjoint(cls.__mro__):
             return None
         name = _plain_name(cls)
-        if hasattr(cls, "_compiler_dispatcher"):
-            return f"{name} is compiled by the application's own @compiles function. {_DECLARE.format(name)}"
         for base in cls.__mro__:
-            own = not base.__module__.startswith(("sqlalchemy.", "builtins", "typing", "abc"))
+            own = base.__module__.partition(".")[0] not in _LIBRARIES
             if own and (not issubclass(base, _EXTENSIBLE) or base.__dict__.keys() & _COMPILED_BY):
                 return (
                     f"{base.__qualname__} is a construct of the application's own. {_DECLARE.format(base.__qualname__)}"
@@ -85,7 +103,8 @@ class Vocabulary:
 
 # Subclasses of these are compiled as what they extend, unless they bring their own compilation.
 _EXTENSIBLE = (Column, Table, FunctionElement)
-_COMPILED_BY = {"__visit_name__", "_compiler_dispatch"}
+_COMPILED_BY = {"__visit_name__", "_compiler_dispatch", "get_children", "_traverse_internals", "self_group"}
+_LIBRARIES = frozenset({"sqlalchemy", "builtins", "typing", "abc"})
 _DECLARE = "If its SQL reads no table, or only through the statements it contains: Tenancy(..., constructs={{{0}}})."
 
 Rule = Callable[[Any, Vocabulary], None]
@@ -93,13 +112,15 @@ Rule = Callable[[Any, Vocabulary], None]
 
 def examine(root: ClauseElement, vocabulary: Vocabulary) -> None:
     """
-    Check everything a statement is made of, down to the statements nested in it.
+    Check of what kinds a statement is made, down to the statements nested in it.
 
-    Nested statements are not entered: the compiler meets each of them by itself, after the ORM has
-    turned it into its final form.
+    It has to be done before anything is printed: a construct with ``@compiles`` is printed by a function
+    of the application's, without the compiler. The rules themselves are applied where the compiler
+    prints. Nested statements are not entered: the compiler meets each of them by itself, after the ORM
+    has turned it into its final form.
 
     Raises:
-        RefusedStatementError: A part has no rule, or breaks its rule.
+        RefusedStatementError: A part is of a kind that has no rule, or is the application's own.
     """
     waiting: list[ClauseElement] = [root]
     seen: dict[int, ClauseElement] = {}  # holds what it has seen, so that no id is used again
@@ -111,7 +132,6 @@ def examine(root: ClauseElement, vocabulary: Vocabulary) -> None:
         verdict = vocabulary.verdict_on(type(element))
         if verdict is not None:
             raise RefusedStatementError(f"this statement is refused: {verdict}")
-        RULES.get(element.__visit_name__, _plain)(element, vocabulary)
         if element is root or element.__visit_name__ not in STATEMENTS:
             waiting.extend(_children(element))
 
@@ -121,27 +141,34 @@ def _children(element: ClauseElement) -> Iterator[ClauseElement]:
         yield element._resolved  # type: ignore[attr-defined]  # what is compiled in its place
         return
     yield from element.get_children()
-    for attribute in ("_prefixes", "_suffixes"):  # of SELECT and CTE; SQLAlchemy does not count them as children
-        for clause, _dialect in getattr(element, attribute, ()):
-            yield clause
+    if element.__visit_name__ in ("values", "scalar_values"):  # SQLAlchemy does not count the rows as children
+        for chunk in element._data:  # type: ignore[attr-defined]  # both kinds have it
+            for row in chunk:
+                yield from (value for value in row if isinstance(value, ClauseElement))
+
+
+def named_source(source: Any) -> Any:
+    """Return what stands behind aliases, samples, subqueries and CTEs: a table, a statement, a function."""
+    while isinstance(source, AliasedReturnsRows):
+        source = source.element
+    return source
 
 
 def base_table(source: Any) -> Any | None:
     """Return the table behind aliases and samples of it; None for sources that are no table."""
-    while source is not None and source.__visit_name__ in ("alias", "tablesample"):
-        source = source.element
-    return source if source is not None and source.__visit_name__ == "table" else None
+    named = named_source(source)
+    return named if named is not None and named.__visit_name__ == "table" else None
 
 
-_PLAIN_LITERAL = re.compile(r"\*|[+-]?\d+(\.\d+)?|'[^'\\]*'|NULL|TRUE|FALSE", re.IGNORECASE)
+_PLAIN_LITERAL = re.compile(r"\d+(\.\d+)?|'[\w .,@/+#-]*'|NULL|TRUE|FALSE", re.IGNORECASE)
 
 
 def is_plain_literal(text: str) -> bool:
-    """Whether a piece of SQL text is a number, a simple string, NULL, TRUE, FALSE or an asterisk, and nothing else."""
-    return _PLAIN_LITERAL.fullmatch(text.strip()) is not None
+    """Whether SQL text is a number without a sign, a simple string, NULL, TRUE or FALSE, and nothing else."""
+    return _PLAIN_LITERAL.fullmatch(text) is not None
 
 
-# The rules. Each takes an element and raises RefusedStatementError if it may not stand in a statement.
+# The rules. Each takes an element that is about to be printed and raises RefusedStatementError if it may not be.
 
 
 def _plain(element: Any, vocabulary: Vocabulary) -> None:
@@ -153,7 +180,7 @@ def _known_table(element: Any, vocabulary: Vocabulary) -> None:
 
 
 def _column(element: Any, vocabulary: Vocabulary) -> None:
-    if getattr(element, "is_literal", False) and not is_plain_literal(str(element.name)):
+    if getattr(element, "is_literal", False) and element.name != "*" and not is_plain_literal(str(element.name)):
         raise _text_refused(f"literal_column({element.name!r})")
 
 
@@ -171,12 +198,17 @@ def _function(element: Any, vocabulary: Vocabulary) -> None:
 
 
 def _operator(element: Any, vocabulary: Vocabulary) -> None:
+    if element.operator in (operators.in_op, operators.not_in_op) and element.right.__visit_name__ in _NO_LIST:
+        raise RefusedStatementError("IN takes a list or a SELECT: on SQLite a name there would be that of a table.")
     for operator in (element.operator, getattr(element, "modifier", None)):
         if isinstance(operator, operators.custom_op) and not vocabulary.may_operate(operator.opstring):
             raise RefusedStatementError(
                 f"operator {operator.opstring!r} is not among those known to be harmless.\nIf it is one: "
                 f"Tenancy(..., operators={{{operator.opstring!r}}})"
             )
+
+
+_NO_LIST = ("column", "textclause", "label")
 
 
 def _extract(element: Any, vocabulary: Vocabulary) -> None:
@@ -190,25 +222,29 @@ def _text(element: Any, vocabulary: Vocabulary) -> None:
 
 
 def _select(element: Any, vocabulary: Vocabulary) -> None:
-    for _dialect, hint in getattr(element, "_statement_hints", ()):
-        raise _text_refused(f"with_statement_hint({hint!r})")
-    for hint in getattr(element, "_hints", {}).values():
-        if hint.upper() != "ONLY":
+    for dialect, hint in getattr(element, "_statement_hints", ()):
+        if vocabulary.concerns(dialect):
+            raise _text_refused(f"with_statement_hint({hint!r})")
+    for (_source, dialect), hint in getattr(element, "_hints", {}).items():
+        if vocabulary.concerns(dialect) and hint.upper() != "ONLY":
             raise _text_refused(f"with_hint(..., {hint!r})")
-
-
-_CTE_PREFIXES = ("MATERIALIZED", "NOT MATERIALIZED")
+    _prefixes(element, vocabulary, ("DISTINCT", "ALL"))
 
 
 def _cte(element: Any, vocabulary: Vocabulary) -> None:
     # A nested CTE is visible in one SELECT only; outside of it the same name would mean the real table.
     if element.nesting and any(key[1].lower() == str(element.name).lower() for key in vocabulary.tables.by_name):
         raise RefusedStatementError(f"the nested CTE {element.name} bears the name of a table: rename it.")
+    _prefixes(element, vocabulary, ("MATERIALIZED", "NOT MATERIALIZED"))
 
 
-def _cte_prefix_or_text(element: Any, vocabulary: Vocabulary) -> None:
-    if element.text.upper() not in _CTE_PREFIXES:
-        _text(element, vocabulary)
+def _prefixes(element: Any, vocabulary: Vocabulary, allowed: tuple[str, ...]) -> None:
+    for prefix, dialect in getattr(element, "_prefixes", ()):
+        if vocabulary.concerns(dialect) and not (isinstance(prefix, TextClause) and prefix.text.upper() in allowed):
+            raise _text_refused(f"prefix_with({str(prefix)!r})")
+    for suffix, dialect in getattr(element, "_suffixes", ()):
+        if vocabulary.concerns(dialect):
+            raise _text_refused(f"suffix_with({str(suffix)!r})")
 
 
 def _refused(reason: str) -> Rule:
@@ -305,7 +341,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "lambda_element": _plain,
         "clause": _plain,  # FOR UPDATE OF ...; all other classes of this name are abstract
         # text
-        "textclause": _cte_prefix_or_text,
+        "textclause": _text,
         "textual_select": _TEXTUAL,
         "tstring": _TEXTUAL,
         "tstring_text": _TEXTUAL,
@@ -322,22 +358,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     }
 )
 
-# The compiler refuses these where it would print them, however it came by them.
-REFUSED_KINDS: Mapping[str, Rule] = MappingProxyType(
-    {
-        kind: RULES[kind]
-        for kind in (
-            "textclause",
-            "textual_select",
-            "tstring",
-            "insert",
-            "update",
-            "delete",
-            "sequence",
-            "next_value_func",
-        )
-    }
-)
+# What the compiler checks where it prints, however it came by it.
+PRINTED_RULES: Mapping[str, Rule] = MappingProxyType({kind: rule for kind, rule in RULES.items() if rule is not _plain})
 
 
 def _plain_name(cls: type[Any]) -> str:
