@@ -59,14 +59,11 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "left join": (
         lambda: select(Invoice.id).outerjoin(Invoice.customer),
-        "SELECT invoices.id FROM invoices LEFT OUTER JOIN customers "
-        f"ON customers.id = invoices.customer_id AND customers.tenant_id = {T} WHERE invoices.tenant_id = {T}",
+        f"SELECT invoices.id FROM invoices LEFT OUTER JOIN customers ON customers.tenant_id = {T} AND customers.id = invoices.customer_id WHERE invoices.tenant_id = {T}",
     ),
     "left join on an or": (
         lambda: select(Invoice.id).outerjoin(Customer, or_(Invoice.paid, Customer.id == Invoice.total)),
-        "SELECT invoices.id FROM invoices LEFT OUTER JOIN customers "
-        f"ON (invoices.paid OR customers.id = invoices.total) AND customers.tenant_id = {T} "
-        f"WHERE invoices.tenant_id = {T}",
+        f"SELECT invoices.id FROM invoices LEFT OUTER JOIN customers ON customers.tenant_id = {T} AND (invoices.paid OR customers.id = invoices.total) WHERE invoices.tenant_id = {T}",
     ),
     "left join with a shared table": (
         lambda: select(Customer.id).outerjoin(Customer.country),
@@ -75,9 +72,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "full join": (
         lambda: select(Invoice.id).join(Customer, Invoice.customer_id == Customer.id, full=True),
-        "SELECT invoices.id FROM "
-        f"(invoices JOIN (SELECT 1) AS anon_1 ON invoices.tenant_id = {T}) FULL OUTER JOIN "
-        f"(customers JOIN (SELECT 1) AS anon_2 ON customers.tenant_id = {T}) ON invoices.customer_id = customers.id",
+        f"SELECT invoices.id FROM (invoices JOIN (SELECT) AS partywall_1 ON invoices.tenant_id = {T}) FULL OUTER JOIN (customers JOIN (SELECT) AS partywall_2 ON customers.tenant_id = {T}) ON invoices.customer_id = customers.id",
     ),
     "left join of an inner join": (
         lambda: select(invoices.c.id).select_from(
@@ -85,9 +80,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
                 customers.join(lines, lines.c.amount == customers.c.id), invoices.c.customer_id == customers.c.id
             )
         ),
-        "SELECT invoices.id FROM invoices LEFT OUTER JOIN "
-        "(customers JOIN lines ON lines.amount = customers.id) ON invoices.customer_id = customers.id "
-        f"AND customers.tenant_id = {T} AND lines.tenant_id = {T} WHERE invoices.tenant_id = {T}",
+        f"SELECT invoices.id FROM invoices LEFT OUTER JOIN (customers JOIN lines ON lines.amount = customers.id) ON customers.tenant_id = {T} AND lines.tenant_id = {T} AND invoices.customer_id = customers.id WHERE invoices.tenant_id = {T}",
     ),
     "left join of a left join": (
         lambda: select(invoices.c.id).select_from(
@@ -95,9 +88,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
                 customers.outerjoin(lines, lines.c.amount == customers.c.id), invoices.c.customer_id == customers.c.id
             )
         ),
-        "SELECT invoices.id FROM invoices LEFT OUTER JOIN "
-        f"(customers LEFT OUTER JOIN lines ON lines.amount = customers.id AND lines.tenant_id = {T}) "
-        f"ON invoices.customer_id = customers.id AND customers.tenant_id = {T} WHERE invoices.tenant_id = {T}",
+        f"SELECT invoices.id FROM invoices LEFT OUTER JOIN (customers LEFT OUTER JOIN lines ON lines.tenant_id = {T} AND lines.amount = customers.id) ON customers.tenant_id = {T} AND invoices.customer_id = customers.id WHERE invoices.tenant_id = {T}",
     ),
     "inner join inside a full join": (
         lambda: select(invoices.c.id).select_from(
@@ -107,9 +98,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
                 full=True,
             )
         ),
-        f"SELECT invoices.id FROM (invoices JOIN (SELECT 1) AS anon_1 ON invoices.tenant_id = {T}) FULL OUTER JOIN "
-        f"(customers JOIN lines ON lines.amount = customers.id AND customers.tenant_id = {T} "
-        f"AND lines.tenant_id = {T}) ON invoices.customer_id = customers.id",
+        f"SELECT invoices.id FROM (invoices JOIN (SELECT) AS partywall_1 ON invoices.tenant_id = {T}) FULL OUTER JOIN (customers JOIN lines ON customers.tenant_id = {T} AND lines.tenant_id = {T} AND lines.amount = customers.id) ON invoices.customer_id = customers.id",
     ),
     "subquery": (
         lambda: select(func.count()).select_from(select(Invoice.id).subquery()),
@@ -118,8 +107,7 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "exists": (
         lambda: select(Customer.id).where(Customer.invoices.any()),
-        "SELECT customers.id FROM customers WHERE (EXISTS (SELECT 1 FROM invoices "
-        f"WHERE customers.id = invoices.customer_id AND invoices.tenant_id = {T})) AND customers.tenant_id = {T}",
+        f"SELECT customers.id FROM customers WHERE customers.tenant_id = {T} AND (EXISTS (SELECT 1 FROM invoices WHERE invoices.tenant_id = {T} AND customers.id = invoices.customer_id))",
     ),
     "cte": (
         lambda: select(select(Invoice.id).cte("own").c.id),
@@ -134,31 +122,24 @@ PAIRS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: (
             select(Line.amount, Line).options(joinedload(Line.invoice).load_only(Invoice.id)).where(Line.amount > 1)
         ),
-        "SELECT lines.amount, lines.tenant_id, lines.invoice_id, lines.position, invoices_1.id FROM lines "
-        f"LEFT OUTER JOIN invoices AS invoices_1 ON invoices_1.id = lines.invoice_id AND invoices_1.tenant_id = {T} "
-        f"WHERE lines.amount > :amount_1 AND lines.tenant_id = {T}",
+        f"SELECT lines.amount, lines.tenant_id, lines.invoice_id, lines.position, invoices_1.id FROM lines LEFT OUTER JOIN invoices AS invoices_1 ON invoices_1.tenant_id = {T} AND invoices_1.id = lines.invoice_id WHERE lines.tenant_id = {T} AND lines.amount > :amount_1",
     ),
     "lateral": (
         lambda: select(Customer.id).outerjoin(
             select(Invoice.id).where(Invoice.customer_id == Customer.id).limit(1).lateral("l"), true()
         ),
-        "SELECT customers.id FROM customers LEFT OUTER JOIN LATERAL (SELECT invoices.id AS id FROM invoices "
-        f"WHERE invoices.customer_id = customers.id AND invoices.tenant_id = {T} LIMIT :param_1) AS l ON true "
-        f"WHERE customers.tenant_id = {T}",
+        f"SELECT customers.id FROM customers LEFT OUTER JOIN LATERAL (SELECT invoices.id AS id FROM invoices WHERE invoices.tenant_id = {T} AND invoices.customer_id = customers.id LIMIT :param_1) AS l ON true WHERE customers.tenant_id = {T}",
     ),
     "correlated scalar subquery": (
         lambda: select(
             Customer.id,
             select(func.count(Invoice.id)).where(Invoice.customer_id == Customer.id).scalar_subquery().label("n"),
         ),
-        "SELECT customers.id, (SELECT count(invoices.id) AS count_1 FROM invoices "
-        f"WHERE invoices.customer_id = customers.id AND invoices.tenant_id = {T}) AS n FROM customers "
-        f"WHERE customers.tenant_id = {T}",
+        f"SELECT customers.id, (SELECT count(invoices.id) AS count_1 FROM invoices WHERE invoices.tenant_id = {T} AND invoices.customer_id = customers.id) AS n FROM customers WHERE customers.tenant_id = {T}",
     ),
     "and": (
         lambda: select(Invoice.id).where(and_(Invoice.paid, Invoice.total == Invoice.id)),
-        f"SELECT invoices.id FROM invoices WHERE invoices.paid AND invoices.total = invoices.id "
-        f"AND invoices.tenant_id = {T}",
+        f"SELECT invoices.id FROM invoices WHERE invoices.tenant_id = {T} AND invoices.paid AND invoices.total = invoices.id",
     ),
 }
 
