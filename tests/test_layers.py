@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.placement", "statements.functions", "statements.names"),
     ("statements.rules",),
     ("statements.compile",),
+    ("statements.sent", "statements.writes"),
     ("statements.execute", "statements.orm"),
     ("guard",),
     ("tenancy",),

@@ -22,11 +22,9 @@ from sqlalchemy import (
     case,
     cast,
     column,
-    delete,
     exists,
     extract,
     func,
-    insert,
     literal,
     literal_column,
     select,
@@ -35,9 +33,7 @@ from sqlalchemy import (
     true,
     type_coerce,
     union_all,
-    update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, aliased, with_loader_criteria
@@ -49,7 +45,7 @@ from sqlalchemy.types import UserDefinedType
 
 from partywall import RefusedStatementError, tenant
 from partywall.statements.rules import RULES
-from tests.models import Customer, Invoice, Ticket, tenancy
+from tests.models import Customer, Invoice, tenancy
 from tests.recorder import Recorder
 from tests.world import World
 
@@ -236,15 +232,6 @@ REFUSED: dict[str, Callable[[], Any]] = {
     ),
     "construct_in_the_type_of_a_column": lambda: select(type_coerce(Invoice.total, LeakyInColumn)),
     # Writes.
-    "insert": lambda: insert(Invoice).values(id=1),
-    "update": lambda: update(Invoice).values(total=1),
-    "delete": lambda: delete(Invoice),
-    "insert_in_a_cte": lambda: select(
-        insert(Ticket).values(tenant_id=2, number=99, title="x").returning(Ticket.number).cte().c.number
-    ),
-    "delete_in_a_cte": lambda: select(Invoice.id).add_cte(delete(Invoice).cte("gone")),
-    "upsert_of_postgresql": lambda: postgresql.insert(Ticket).values(number=1).on_conflict_do_nothing(),
-    "upsert_of_sqlite": lambda: sqlite.insert(Ticket).values(number=1).on_conflict_do_nothing(),
     # Other doors.
     "ddl": lambda: CreateTable(Table("new", MetaData(), Column("id", Integer))),
     "ddl_as_text": lambda: sqlalchemy.DDL("DROP TABLE invoices"),  # type: ignore[no-untyped-call]  # SQLAlchemy does not type it
@@ -264,7 +251,7 @@ def test_is_refused_and_nothing_is_sent(world: World, name: str) -> None:
     assert sent.statements == []
 
 
-@pytest.mark.parametrize("name", ["text_in_where", "function_in_where", "table_unknown", "insert"])
+@pytest.mark.parametrize("name", ["text_in_where", "function_in_where", "table_unknown"])
 def test_is_refused_without_a_tenant_too(world: World, name: str) -> None:
     with Recorder(world.many) as sent, Session(world.many) as session:
         with pytest.raises(RefusedStatementError):

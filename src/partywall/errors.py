@@ -81,7 +81,27 @@ class RefusedStatementError(_StatementError):
 
 
 class ForeignTenantError(_StatementError):
-    """A write names or carries another tenant than the one in scope."""
+    """
+    A write names or carries another tenant than the one in scope.
+
+    Attributes:
+        column: Name of the tenant column it was given for; None where an object carries it.
+        row: Number of the row in its batch, from 1; None if there is but one.
+        tables, statement: As above.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        statement: str = "",
+        tables: tuple[str, ...] = (),
+        column: str | None = None,
+        row: int | None = None,
+    ) -> None:
+        super().__init__(reason, statement, tables)
+        self.args = (reason, statement, tables, column, row)
+        self.column = column
+        self.row = row
 
 
 class TenantChangedError(PartywallError):

@@ -13,15 +13,16 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 
 from partywall.errors import SetupError, TenantChangedError
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
-from partywall.statements.compile import scoped_compiler
 from partywall.statements.execute import scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
-from partywall.statements.orm import EXPLICIT_TENANT, check_attached, pin_identity_map, pin_of
+from partywall.statements.orm import EXPLICIT_TENANT, adopt, pin_identity_map, pin_of
 from partywall.statements.rules import Vocabulary
+from partywall.statements.sent import watch
+from partywall.statements.writes import scoped_compiler
 
 __all__ = ["Guard", "guard_engine"]
 
@@ -222,6 +223,7 @@ def guard_engine(
     dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
     dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
     dialect.initialize = _first_contact(dialect.initialize)
+    watch(dialect)
     sync_engine.clear_compiled_cache()
     base = _UnscopableConnection if allow_unscoped else _GuardedConnection
     connection_class = type("GuardedConnection", (base,), {"guard": guard})
@@ -232,6 +234,7 @@ def guard_engine(
     if not event.contains(Session, "after_begin", _session_began):
         event.listen(Session, "after_begin", _session_began)
         event.listen(Session, "before_attach", _session_attaches)
+        event.listen(Mapper, "before_insert", _session_inserts)
 
 
 def guard_of(dialect: Any) -> Guard | None:
@@ -280,14 +283,24 @@ def _session_began(session: Session, transaction: Any, connection: Connection) -
 
 def _session_attaches(session: Session, instance: object) -> None:
     """Let a Session of a tenant take in no object of another one."""
-    if pin_of(session) is None and EXPLICIT_TENANT not in session.info and current_scope() is None:
-        return
+    pin = pin_of(session)
+    scope = (None if pin is None else pin.scope) or session.info.get(EXPLICIT_TENANT) or current_scope()
+    if not isinstance(scope, Tenant):
+        return  # checked when the Session takes a tenant, and when it inserts
     try:
         guard = guard_of(session.get_bind(type(instance)).dialect)
     except UnboundExecutionError:
         return
     if guard is not None:
-        check_attached(session, instance, guard.vocabulary.tables)
+        adopt(instance, scope, guard.vocabulary.tables)
+
+
+def _session_inserts(_mapper: Any, connection: Connection, instance: object) -> None:
+    """Let an object that is about to be inserted belong to the tenant of the transaction."""
+    if isinstance(connection, _GuardedConnection):
+        scope = connection.pinned_scope()
+        if isinstance(scope, Tenant):
+            adopt(instance, scope, connection.guard.vocabulary.tables)
 
 
 def _is_own(transaction: Any, connection: Connection) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.types import TypeEngine
 
 from partywall.errors import SetupError, TenantIdError
@@ -71,7 +71,8 @@ class TableDescription:
 
     def means_the_same_as(self, other: TableDescription) -> bool:
         """Whether a statement scoped for this table is scoped for *other* too."""
-        return (self.kind, self.tenant_column, self.readable) == (other.kind, other.tenant_column, other.readable)
+        mine = (self.kind, self.tenant_column, self.readable, self.writable)
+        return mine == (other.kind, other.tenant_column, other.readable, other.writable)
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,7 @@ def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescrip
         return _description(table, kind, None, Visible.ALL, writable), None
     if tenant_column is None:
         raise SetupError(_undeclared(table, declared))
+    _check_replace(table, tenant_column)
     has_shared_rows = table.key in declared.shared_rows
     if tenant_column.nullable and not has_shared_rows:
         raise SetupError(
@@ -245,6 +247,25 @@ def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescrip
         )
     readable = Visible.OWN_AND_SHARED if has_shared_rows else Visible.OWN
     return _description(table, kind, tenant_column.name, readable, Visible.OWN), tenant_column.type
+
+
+def _check_replace(table: Table, tenant_column: Column[Any]) -> None:
+    """Refuse SQLite's ``ON CONFLICT REPLACE`` in a key that tenants share: an INSERT would delete another's row."""
+    for constraint in table.constraints:
+        if not isinstance(constraint, (PrimaryKeyConstraint, UniqueConstraint)) or constraint.columns.contains_column(
+            tenant_column
+        ):
+            continue
+        words = {constraint.dialect_options["sqlite"]["on_conflict"]}
+        for column in constraint.columns:
+            options = column.dialect_options["sqlite"]
+            words |= {options["on_conflict_primary_key"], options["on_conflict_unique"]}
+        if any(str(word).upper() == "REPLACE" for word in words):
+            columns = ", ".join(column.name for column in constraint.columns)
+            raise SetupError(
+                f"table {table.key}: ON CONFLICT REPLACE of ({columns}) would let an INSERT delete another tenant's "
+                f"row.\nAdd {tenant_column.name} to the key, or write an upsert instead."
+            )
 
 
 def _describe_tenants_table(table: Table, declared: _Declarations) -> tuple[TableDescription, TypeEngine[Any] | None]:
@@ -294,7 +315,7 @@ def _undeclared(table: Table, declared: _Declarations) -> str:
 
 def _merged(first: TableDescription, second: TableDescription) -> TableDescription:
     """Describe a table that stands in two MetaData: they must agree, and their columns add up."""
-    if not first.means_the_same_as(second) or first.writable is not second.writable:
+    if not first.means_the_same_as(second):
         raise SetupError(
             f"table {first.key} stands in two MetaData, once as {first.kind.value} and once as {second.kind.value}: "
             "declare it the same in both."

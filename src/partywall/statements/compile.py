@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnClause, and_, literal_column, or_, select
-from sqlalchemy.sql import elements
+from sqlalchemy.sql import elements, operators
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnElement
 from sqlalchemy.sql.functions import AnsiFunction
 from sqlalchemy.sql.selectable import FromClause, Join
 
@@ -24,7 +24,7 @@ from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
 from partywall.statements.rules import PRINTED_RULES, RULES, Vocabulary, base_table, examine, named_source
 from partywall.tables import Kind, TableDescription, Visible
 
-__all__ = ["HARMLESS_STRINGS", "TENANT_PARAMETER", "ScopedCompiler", "public_twin", "scoped_compiler"]
+__all__ = ["HARMLESS_STRINGS", "TENANT_PARAMETER", "ScopedCompiler", "enclosed", "public_twin", "with_tenant_first"]
 
 TENANT_PARAMETER = "partywall_tenant"
 """Name of the bound parameter that holds the tenant id. No other parameter may bear it."""
@@ -103,10 +103,7 @@ class ScopedCompiler(SQLCompiler):
             restricted_froms.append(restricted_source)
             criteria.extend(outside)
         if criteria:
-            # Ours come first: what the application's compute on, and fail on, is then the tenant's, where the database
-            # evaluates in this order.
-            select = select._generate()
-            select._where_criteria = (*criteria, *map(_enclosed, select._where_criteria))
+            select = with_tenant_first(select, criteria)
         return super()._compose_select_body(text, select, compile_state, inner_columns, restricted_froms, *args, **kw)
 
     def _restrict(self, source: Any, *, may_rise: bool) -> tuple[Any, list[ColumnElement[bool]]]:
@@ -154,7 +151,7 @@ class ScopedCompiler(SQLCompiler):
         changed = join._clone()
         changed.left, changed.right = sides[Side.LEFT], sides[Side.RIGHT]
         if in_on:
-            changed.onclause = and_(*in_on, _enclosed(join.onclause))
+            changed.onclause = and_(*in_on, enclosed(join.onclause))
         return changed, outside
 
     def _criterion(self, source: Any) -> ColumnElement[bool] | None:
@@ -170,11 +167,15 @@ class ScopedCompiler(SQLCompiler):
         self.restricted[description.key] = description
         if self.public:
             return None  # Only for the tenants table, of which visit_column() lets public columns through.
+        own = self._own(source, description)
+        return or_(own, own.left.is_(None)) if description.readable is Visible.OWN_AND_SHARED else own
+
+    def _own(self, source: Any, description: TableDescription) -> BinaryExpression[bool]:
+        """Return the criterion of the tenant's own rows."""
         column: ColumnClause[Any] = ColumnClause(
             description.tenant_column or "", type_=self.vocabulary.tables.tenant_type, _selectable=source
         )
-        own = column == self.tenant
-        return or_(own, column.is_(None)) if description.readable is Visible.OWN_AND_SHARED else own
+        return BinaryExpression(column, self.tenant, operators.eq)
 
     def _check_source(self, source: Any) -> None:
         """Refuse what stands in FROM but is neither a table, nor a statement, nor known to read none."""
@@ -246,16 +247,12 @@ class ScopedCompiler(SQLCompiler):
         if self.public and description.kind is Kind.TENANTS and column.name not in description.public:
             raise self._not_public(f"{description.key}.{column.name}")
 
-    def restricted_now(self) -> Sequence[TableDescription]:
-        """Return the tenants tables: what a statement may read in part with no tenant in scope."""
-        return [each for each in self.vocabulary.tables.by_name.values() if each.kind is Kind.TENANTS]
-
-    def _not_public(self, column: str) -> NoTenantError:
-        tables = tuple(each.key for each in self.restricted_now())
+    def _not_public(self, what: str) -> NoTenantError:
+        tables = self.vocabulary.tables.by_name.values()
         return NoTenantError(
-            f"no tenant is in scope, and {column} is not among the public columns of the tenants table.\n"
-            "To look it up without a tenant:  Tenancy(..., tenants_public={'slug', ...})",
-            tables=tables,
+            f"no tenant is in scope, and beside the public columns of the tenants table this needs one: {what}.\n"
+            "To look a column up without a tenant:  Tenancy(..., tenants_public={'slug', ...})",
+            tables=tuple(each.key for each in tables if each.kind is Kind.TENANTS),
         )
 
     def visit_table_valued_column(self, element: Any, **kw: Any) -> str:
@@ -273,6 +270,7 @@ HARMLESS_STRINGS = frozenset({"SELECT 1"})
 
 SOURCES_WITHOUT_TABLE = frozenset(
     {"select", "compound_select", "select_statement_grouping", "values", "scalar_values", "function", "textual_select"}
+    | {"insert", "update", "delete"}
 )
 """What may stand in FROM beside tables: statements, which are scoped by themselves, and what reads no table."""
 
@@ -303,7 +301,20 @@ _GROUPED_BY_AND = (
 )
 
 
-def _enclosed(clause: Any) -> Any:
+def with_tenant_first(statement: Any, criteria: Sequence[ColumnElement[bool]]) -> Any:
+    """
+    Return a statement with our criteria in its WHERE, before the application's.
+
+    What the application's compute on, and fail on, is then the tenant's, where the database evaluates in
+    this order.
+    """
+    restricted = statement._clone()
+    restricted._where_criteria = (*criteria, *map(enclosed, statement._where_criteria))
+    return restricted
+
+
+def enclosed(clause: Any) -> Any:
+    """Return a criterion so that it cannot swallow the AND before it."""
     return clause if isinstance(clause, _GROUPED_BY_AND) else elements.Grouping(clause)
 
 
@@ -321,15 +332,6 @@ def _checking(kind: str) -> Any:
 for _kind in PRINTED_RULES:
     if f"visit_{_kind}" not in vars(ScopedCompiler) and _kind not in ("select", "compound_select"):
         setattr(ScopedCompiler, f"visit_{_kind}", _checking(_kind))
-
-
-def scoped_compiler(base: type[SQLCompiler], vocabulary: Vocabulary) -> type[SQLCompiler]:
-    """Return the compiler of a dialect, *base*, with our rules."""
-    tenant: BindParameter[Any] = BindParameter(
-        TENANT_PARAMETER, type_=vocabulary.tables.tenant_type, required=True, unique=False
-    )
-    attributes = {"vocabulary": vocabulary, "tenant": tenant}
-    return type(f"Scoped{base.__name__}", (ScopedCompiler, base), attributes)
 
 
 def public_twin(compiled: Any) -> Any:

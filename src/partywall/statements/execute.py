@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 
-from partywall.errors import NoTenantError, PartywallError, RefusedStatementError, SetupError
+from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant, Unscoped
-from partywall.statements.compile import HARMLESS_STRINGS, TENANT_PARAMETER, ScopedCompiler, public_twin
+from partywall.statements.compile import HARMLESS_STRINGS, TENANT_PARAMETER, public_twin
+from partywall.statements.sent import remember
+from partywall.statements.writes import ScopedWriter
 from partywall.tables import Kind, TableDescription, Tables
 
 __all__ = ["UnscopedCompiler", "scoped_context", "unscoped_compiler", "unscoped_context"]
@@ -42,21 +45,44 @@ def _scope_of(connection: Any) -> Scope | None:
 
 
 class _ScopedContext(DefaultExecutionContext):
+    partywall_expected: Any = None  # what it is about to send, where somebody could change it
+
+    def _exec_default_clause_element(self, column: Any, default: Any, type_: Any) -> Any:
+        """Run a default that SQLAlchemy cannot print into the statement, which has to be one that needs no tenant."""
+        argument = default.arg if default._arg_is_typed else type_coerce(default.arg, type_)
+        compiled: Any = select(argument).compile(dialect=self.dialect)
+        if compiled.restricted:
+            raise RefusedStatementError(
+                f"the default of {column} is a statement that SQLAlchemy runs before the INSERT, where it cannot be "
+                "scoped.\nLet the database return the key (implicit_returning), or compute the default in Python.",
+                str(compiled),
+                tuple(sorted(compiled.restricted)),
+            )
+        return super()._exec_default_clause_element(column, default, type_)
+
+    def _execute_scalar(self, stmt: str, *args: Any, **kw: Any) -> Any:
+        expected, self.partywall_expected = self.partywall_expected, None  # it has compared nothing yet
+        try:
+            return super()._execute_scalar(stmt, *args, **kw)
+        finally:
+            self.partywall_expected = expected
+
     @classmethod
     def _init_statement(
         cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, statement: str, *args: Any
     ) -> Any:
         if not getattr(connection, "partywall_first_contact", False):
-            scope = _scope_of(connection)
-            if isinstance(scope, Unscoped):
-                raise _unscoped_here()
+            _scope_of(connection)
             if statement.strip().upper() not in HARMLESS_STRINGS:
                 raise RefusedStatementError(
                     "SQL text cannot be scoped yet, so it is refused: exec_driver_sql().\n"
                     "Write it as a construct, or run the statement unscoped.",
                     statement,
                 )
-        return super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
+        context = super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
+        if connection._has_events or connection.engine._has_events:
+            remember(context)
+        return context
 
     @classmethod
     def _init_ddl(
@@ -74,50 +100,93 @@ class _ScopedContext(DefaultExecutionContext):
 
 
 def _admit(
-    tables: Tables, connection: Any, execution_options: Any, compiled: Any, parameters: Any, invoked_statement: Any
+    tables: Tables,
+    connection: Any,
+    execution_options: Any,
+    compiled: Any,
+    parameters: Any,
+    invoked_statement: Any,
+    extracted_parameters: Any,
 ) -> tuple[Any, Any]:
     """Return the compiled statement and the parameters to go on with; raise if it may not run in this scope."""
     scope = _scope_of(connection)
-    if not isinstance(compiled, ScopedCompiler) or invoked_statement is None:
+    if not isinstance(compiled, ScopedWriter) or invoked_statement is None:
         raise RefusedStatementError(
             "this statement was compiled before it was handed over, so nobody knows under which rules.\n"
             "Execute the statement itself: select(...), not select(...).compile(...).",
             str(compiled),
         )
     if compiled.restricted:
-        if type(scope) is Tenant:
+        if type(scope) is not Tenant:
+            compiled = _without_tenant(compiled)
+        elif compiled.filled or compiled.given_as or compiled.given:
+            parameters = _fill(compiled, parameters, scope.id, extracted_parameters)
+        else:
             # Ours is set last, over whatever the application passes under that name.
             parameters = (
                 [{**each, TENANT_PARAMETER: scope.id} for each in parameters]
                 if parameters
                 else ({TENANT_PARAMETER: scope.id},)
             )
-        else:
-            compiled = _without_tenant(compiled, scope)
-    elif type(scope) is Unscoped:
-        raise _unscoped_here()
     if compiled.schema_translate_map:
         _check_schemas(execution_options.get("schema_translate_map") or {}, compiled, tables)
     return compiled, parameters
 
 
-def _without_tenant(compiled: Any, scope: Scope | None) -> Any:
+def _fill(compiled: Any, parameters: Any, tenant_id: Any, extracted: Any) -> Any:
+    """
+    Return the parameters of a write with the tenant in every place that is the tenant's.
+
+    Raises:
+        ForeignTenantError: The application gave another tenant, in the statement or in any row.
+    """
+    rows: Any = parameters or ({},)
+    for given in compiled.given:
+        for number, row in enumerate(rows, 1):
+            if not _is_same(given.value(row, extracted), tenant_id):
+                raise _foreign(compiled, given.table, given.column, given.row or (number if len(rows) > 1 else None))
+    kind = type(tenant_id)
+    carried = 0
+    for key, (table, column) in compiled.given_as.items():
+        for number, row in enumerate(rows, 1):
+            if key in row:
+                value = row[key]
+                if type(value) is kind and value == tenant_id:
+                    carried += 1
+                elif not _is_same(value, tenant_id):
+                    raise _foreign(compiled, table, column, number if len(rows) > 1 else None)
+    keys = compiled.tenant_keys
+    if len(keys) == 1 and keys[0] in compiled.given_as and carried == len(rows):
+        return rows  # each row has it, as given and found right
+    ours = dict.fromkeys(keys, tenant_id)
+    return [{**row, **ours} for row in rows]
+
+
+def _is_same(value: Any, tenant_id: Any) -> bool:
+    """Whether a value given for the tenant column is the tenant in scope, though perhaps of another type."""
+    return value is not None and bool(value == tenant_id)
+
+
+def _foreign(compiled: Any, table: str, column: str, row: int | None) -> ForeignTenantError:
+    where = "" if row is None else f" in row {row}"
+    return ForeignTenantError(
+        f"{table}.{column} is given{where}, and it is not the tenant in scope.\n"
+        "Leave the column out, and it is filled. To write for another tenant:  with tenant(other_id): ...",
+        str(compiled),
+        (table,),
+        column,
+        row,
+    )
+
+
+def _without_tenant(compiled: Any) -> Any:
     """Return how a statement over restricted tables may run although no tenant is in scope."""
-    if isinstance(scope, Unscoped):
-        raise _unscoped_here()
     scoped = tuple(sorted(key for key, table in compiled.restricted.items() if table.kind is not Kind.TENANTS))
     if scoped:
         raise NoTenantError(
             f"no tenant is in scope, but the statement uses {', '.join(scoped)}.", str(compiled), scoped
         )
     return public_twin(compiled)
-
-
-def _unscoped_here() -> PartywallError:
-    return SetupError(
-        "unscoped() met an engine that always has one tenant in scope.\n"
-        "Use an engine that was made for it: tenancy.guard(create_engine(owner_url), allow_unscoped=True)"
-    )
 
 
 _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast", "temp")
@@ -185,8 +254,10 @@ def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
         /,
         **kw: Any,
     ) -> Any:
-        compiled, parameters = _admit(tables, connection, execution_options, compiled, parameters, invoked_statement)
-        return pass_on(
+        compiled, parameters = _admit(
+            tables, connection, execution_options, compiled, parameters, invoked_statement, extracted_parameters
+        )
+        context = pass_on(
             cls,
             dialect,
             connection,
@@ -198,6 +269,9 @@ def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
             extracted_parameters,
             **kw,
         )
+        if connection._has_events or connection.engine._has_events:
+            remember(context)
+        return context
 
     attributes = {"_init_compiled": classmethod(init_compiled)}
     return type(f"Scoped{base.__name__}", (_ScopedContext, base), attributes)

@@ -15,7 +15,7 @@ from partywall.errors import ForeignTenantError, TenantChangedError
 from partywall.scope import Pin, Scope, Tenant, current_scope
 from partywall.tables import Kind, TableDescription, Tables
 
-__all__ = ["EXPLICIT_TENANT", "check_attached", "pin_identity_map", "pin_of"]
+__all__ = ["EXPLICIT_TENANT", "adopt", "pin_identity_map", "pin_of"]
 
 EXPLICIT_TENANT = "partywall.tenant"
 """Where ``Tenancy.session()`` leaves the tenant in ``Session.info``."""
@@ -86,34 +86,49 @@ def _check_held(identity_map: weakref.ref[Any], tables: Tables, scope: Scope) ->
                 raise _foreign(state, description)
 
 
-def check_attached(session: Session, instance: object, tables: Tables) -> None:
+def adopt(instance: object, scope: Tenant, tables: Tables) -> None:
     """
-    Check that an object about to be added to a Session belongs to the tenant it is pinned to, or would be.
+    Let an object belong to a tenant: fill the tenant's id into a new one, check it in any other.
 
     Raises:
         ForeignTenantError: It carries another tenant's id.
     """
-    pin = pin_of(session)
-    scope = None if pin is None else pin.scope
-    scope = scope or session.info.get(EXPLICIT_TENANT) or current_scope()
-    if not isinstance(scope, Tenant):
-        return  # checked when the Session takes a tenant
     state: Any = inspect(instance)
-    for description, owner in _owners(state, tables):
-        if owner != scope.id:
+    for attribute, description in _tenant_attributes(state.mapper, tables):
+        owner = state.dict.get(attribute)
+        if owner is None:
+            if state.key is None and description.kind is Kind.SCOPED:
+                setattr(instance, attribute, scope.id)
+        elif owner != scope.id:
             raise _foreign(state, description)
 
 
-def _owners(state: Any, tables: Tables) -> Iterator[tuple[TableDescription, Any]]:
-    """Return the tenant ids that an object carries, with the tables they stand in; what is not loaded is left out."""
-    for attribute in state.mapper.column_attrs:
+_attributes: weakref.WeakKeyDictionary[Any, tuple[Tables, tuple[tuple[str, TableDescription], ...]]]
+_attributes = weakref.WeakKeyDictionary()
+
+
+def _tenant_attributes(mapper: Any, tables: Tables) -> tuple[tuple[str, TableDescription], ...]:
+    """Return the attributes of a mapped class that hold a tenant's id, with the tables they stand in."""
+    known = _attributes.get(mapper)
+    if known is not None and known[0] is tables:
+        return known[1]
+    found = []
+    for attribute in mapper.column_attrs:
         for column in attribute.columns:
             table = getattr(column, "table", None)  # a column property may be an expression
             description = tables.find(getattr(table, "schema", None), getattr(table, "name", ""))
             if description is not None and column.name == description.tenant_column:
-                owner = state.dict.get(attribute.key)
-                if owner is not None:
-                    yield description, owner
+                found.append((attribute.key, description))
+    _attributes[mapper] = (tables, tuple(found))
+    return tuple(found)
+
+
+def _owners(state: Any, tables: Tables) -> Iterator[tuple[TableDescription, Any]]:
+    """Return the tenant ids that an object carries, with the tables they stand in; what is not loaded is left out."""
+    for attribute, description in _tenant_attributes(state.mapper, tables):
+        owner = state.dict.get(attribute)
+        if owner is not None:
+            yield description, owner
 
 
 def _foreign(state: Any, description: TableDescription) -> ForeignTenantError:

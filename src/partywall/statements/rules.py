@@ -22,11 +22,9 @@ from partywall.tables import TableDescription, Tables
 __all__ = [
     "PRINTED_RULES",
     "RULES",
-    "STATEMENTS",
     "Vocabulary",
     "base_table",
     "examine",
-    "is_plain_literal",
     "named_source",
 ]
 
@@ -132,7 +130,7 @@ def examine(root: ClauseElement, vocabulary: Vocabulary) -> None:
         verdict = vocabulary.verdict_on(type(element))
         if verdict is not None:
             raise RefusedStatementError(f"this statement is refused: {verdict}")
-        if element is root or element.__visit_name__ not in STATEMENTS:
+        if element is root or element.__visit_name__ not in _STATEMENTS:
             waiting.extend(_children(element))
 
 
@@ -145,6 +143,11 @@ def _children(element: ClauseElement) -> Iterator[ClauseElement]:
         for chunk in element._data:  # type: ignore[attr-defined]  # both kinds have it
             for row in chunk:
                 yield from (value for value in row if isinstance(value, ClauseElement))
+    elif element.__visit_name__ == "insert":  # nor these
+        for chunk in element._multi_values:  # type: ignore[attr-defined]  # INSERT has it
+            for row in chunk:
+                cells = row.values() if isinstance(row, Mapping) else row
+                yield from (value for value in cells if isinstance(value, ClauseElement))
 
 
 def named_source(source: Any) -> Any:
@@ -163,7 +166,7 @@ def base_table(source: Any) -> Any | None:
 _PLAIN_LITERAL = re.compile(r"\d+(\.\d+)?|'[\w .,@/+#-]*'|NULL|TRUE|FALSE", re.IGNORECASE)
 
 
-def is_plain_literal(text: str) -> bool:
+def _is_plain_literal(text: str) -> bool:
     """Whether SQL text is a number without a sign, a simple string, NULL, TRUE or FALSE, and nothing else."""
     return _PLAIN_LITERAL.fullmatch(text) is not None
 
@@ -180,7 +183,7 @@ def _known_table(element: Any, vocabulary: Vocabulary) -> None:
 
 
 def _column(element: Any, vocabulary: Vocabulary) -> None:
-    if getattr(element, "is_literal", False) and element.name != "*" and not is_plain_literal(str(element.name)):
+    if getattr(element, "is_literal", False) and element.name != "*" and not _is_plain_literal(str(element.name)):
         raise _text_refused(f"literal_column({element.name!r})")
 
 
@@ -217,7 +220,7 @@ def _extract(element: Any, vocabulary: Vocabulary) -> None:
 
 
 def _text(element: Any, vocabulary: Vocabulary) -> None:
-    if not is_plain_literal(element.text):
+    if not _is_plain_literal(element.text):
         raise _text_refused(f"text({element.text!r})")
 
 
@@ -229,6 +232,22 @@ def _select(element: Any, vocabulary: Vocabulary) -> None:
         if vocabulary.concerns(dialect) and hint.upper() != "ONLY":
             raise _text_refused(f"with_hint(..., {hint!r})")
     _prefixes(element, vocabulary, ("DISTINCT", "ALL"))
+
+
+def _write(element: Any, vocabulary: Vocabulary) -> None:
+    for (_source, dialect), hint in element._hints.items():
+        if vocabulary.concerns(dialect) and hint.upper() != "ONLY":
+            raise _text_refused(f"with_hint({hint!r})")
+    if any(vocabulary.concerns(dialect) and _replaces(prefix) for prefix, dialect in element._prefixes):
+        raise RefusedStatementError(
+            "OR REPLACE deletes the row that is in the way, whoever it belongs to.\n"
+            "Write an upsert, which changes the tenant's row alone: insert(...).on_conflict_do_update(...)."
+        )
+    _prefixes(element, vocabulary, ("OR IGNORE", "OR ABORT", "OR FAIL", "OR ROLLBACK"))
+
+
+def _replaces(prefix: Any) -> bool:
+    return " ".join(str(getattr(prefix, "text", "")).split()).upper() in ("OR REPLACE", "REPLACE")
 
 
 def _cte(element: Any, vocabulary: Vocabulary) -> None:
@@ -261,17 +280,14 @@ def _text_refused(what: str) -> RefusedStatementError:
     )
 
 
-_WRITES = _refused(
-    "writes cannot be scoped yet: this version of partywall scopes reads, and refuses INSERT, UPDATE and DELETE.\n"
-    "Write on an engine guarded with allow_unscoped=True, in:  with unscoped(reason='...'): ..."
-)
 _TEXTUAL = _refused(
     "SQL text cannot be scoped yet, so it is refused (text().columns(), a t-string).\n"
     "Write it as a construct, or run the statement unscoped."
 )
+_ABSTRACT = _refused("this is no statement, but what INSERT, UPDATE and DELETE have in common.")
 _SEQUENCE = _refused("a sequence is shared by all tenants, and reading it changes it: refused in a scope.")
 
-STATEMENTS = frozenset(
+_STATEMENTS = frozenset(
     {"select", "compound_select", "textual_select", "insert", "update", "delete", "orm_from_statement"}
 )
 
@@ -346,14 +362,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "tstring": _TEXTUAL,
         "tstring_text": _TEXTUAL,
         # writes
-        "insert": _WRITES,
-        "update": _WRITES,
-        "delete": _WRITES,
-        "values_base": _WRITES,
-        "update_base": _WRITES,
-        "dmltargetcopy": _WRITES,
-        "on_conflict_do_nothing": _WRITES,
-        "on_conflict_do_update": _WRITES,
+        "insert": _write,
+        "update": _write,
+        "delete": _write,
+        "values_base": _ABSTRACT,
+        "update_base": _ABSTRACT,
+        "dmltargetcopy": _plain,
+        "on_conflict_do_nothing": _plain,
+        "on_conflict_do_update": _plain,
         "sequence": _SEQUENCE,
     }
 )
