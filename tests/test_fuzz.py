@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from partywall.testing import DifferenceError, Twins
 from tests.selects import selects
@@ -25,7 +28,17 @@ relaxed = settings(
 @given(statement=selects())
 def test_any_select_gives_what_it_gives_the_tenant_alone(world: World, statement: Any) -> None:
     for tenant_id in TWIN_TENANTS:
-        world.twins[tenant_id].compare(lambda session: session.execute(statement).all())
+        world.twins[tenant_id].compare(lambda session: rows(session, statement))
+
+
+def rows(session: Session, statement: Any) -> Sequence[Any]:
+    try:
+        return session.execute(statement).all()
+    except OperationalError as error:
+        # SQLite 3.40 loses its way in some FULL JOINs of subqueries. Filtered by hand, the statement fails as well.
+        if "ON clause references tables to its right" in str(error):
+            reject()
+        raise
 
 
 def test_the_strategy_makes_statements_that_would_leak(world: World) -> None:

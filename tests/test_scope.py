@@ -709,7 +709,7 @@ def test_errors_are_raised_as_they_are_and_not_wrapped(engine: Engine) -> None:
         (tenant("1"), TenantIdError, STATEMENT),
         (unscoped(reason="test"), SetupError, STATEMENT),
         (in_tenant, RefusedStatementError, select(func.pg_sleep(1))),
-        (in_tenant, RefusedStatementError, insert(Customer).values(id=1)),
+        (in_tenant, ForeignTenantError, insert(Customer).values(id=1, tenant_id=2)),
     ]
     for scope, expected, statement in cases:
         with scope or contextlib.nullcontext(), Session(engine) as session:
