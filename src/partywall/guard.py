@@ -19,9 +19,8 @@ from partywall.errors import SetupError, TenantChangedError
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
 from partywall.statements.execute import scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
-from partywall.statements.orm import EXPLICIT_TENANT, adopt, pin_identity_map, pin_of
+from partywall.statements.orm import EXPLICIT_TENANT, PinnedIdentityMap, adopt, pin_identity_map, pin_of
 from partywall.statements.rules import Vocabulary
-from partywall.statements.sent import watch
 from partywall.statements.writes import scoped_compiler
 
 __all__ = ["Guard", "guard_engine"]
@@ -111,15 +110,17 @@ class _GuardedConnection(Connection):
         Raises:
             TenantChangedError: The ambient scope is another one.
         """
-        transaction = self.get_transaction()
+        # Run for every statement: the usual case, nothing to be done, stands here by itself.
+        transaction = self._transaction
         pin = self.partywall_pin
         if transaction is not None and pin is not None and transaction is self._pinned_transaction:
             ambient = current_scope()
             if pin.scope is self._checked is not None and (ambient is None or ambient is pin.scope):
-                if self.partywall_session is not None:
+                session = None if self.partywall_session is None else self.partywall_session()
+                if session is not None and type(session.identity_map) is not PinnedIdentityMap:
                     self._pin_session(pin)
                 return pin.scope
-        return self._meet_scope(transaction)
+        return self._meet_scope(self.get_transaction())
 
     def _meet_scope(self, transaction: Any) -> Scope | None:
         if transaction is None:
@@ -223,7 +224,6 @@ def guard_engine(
     dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
     dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
     dialect.initialize = _first_contact(dialect.initialize)
-    watch(dialect)
     sync_engine.clear_compiled_cache()
     base = _UnscopableConnection if allow_unscoped else _GuardedConnection
     connection_class = type("GuardedConnection", (base,), {"guard": guard})

@@ -36,12 +36,16 @@ def _scope_of(connection: Any) -> Scope | None:
     try:
         pinned = connection.pinned_scope
     except AttributeError:
-        raise RefusedStatementError(
-            "this connection was not opened by the guarded engine, so it has no pin.\n"
-            "Guard the engine before it is copied with execution_options() or connected."
-        ) from None
+        raise _unguarded() from None
     scope: Scope | None = pinned()
     return scope
+
+
+def _unguarded() -> RefusedStatementError:
+    return RefusedStatementError(
+        "this connection was not opened by the guarded engine, so it has no pin.\n"
+        "Guard the engine before it is copied with execution_options() or connected."
+    )
 
 
 class _ScopedContext(DefaultExecutionContext):
@@ -97,40 +101,6 @@ class _ScopedContext(DefaultExecutionContext):
     @classmethod
     def _init_default(cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any) -> Any:
         raise RefusedStatementError("a default or sequence executed by itself cannot be scoped yet, so it is refused.")
-
-
-def _admit(
-    tables: Tables,
-    connection: Any,
-    execution_options: Any,
-    compiled: Any,
-    parameters: Any,
-    invoked_statement: Any,
-    extracted_parameters: Any,
-) -> tuple[Any, Any]:
-    """Return the compiled statement and the parameters to go on with; raise if it may not run in this scope."""
-    scope = _scope_of(connection)
-    if not isinstance(compiled, ScopedWriter) or invoked_statement is None:
-        raise RefusedStatementError(
-            "this statement was compiled before it was handed over, so nobody knows under which rules.\n"
-            "Execute the statement itself: select(...), not select(...).compile(...).",
-            str(compiled),
-        )
-    if compiled.restricted:
-        if type(scope) is not Tenant:
-            compiled = _without_tenant(compiled)
-        elif compiled.filled or compiled.given_as or compiled.given:
-            parameters = _fill(compiled, parameters, scope.id, extracted_parameters)
-        else:
-            # Ours is set last, over whatever the application passes under that name.
-            parameters = (
-                [{**each, TENANT_PARAMETER: scope.id} for each in parameters]
-                if parameters
-                else ({TENANT_PARAMETER: scope.id},)
-            )
-    if compiled.schema_translate_map:
-        _check_schemas(execution_options.get("schema_translate_map") or {}, compiled, tables)
-    return compiled, parameters
 
 
 def _fill(compiled: Any, parameters: Any, tenant_id: Any, extracted: Any) -> Any:
@@ -254,9 +224,30 @@ def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
         /,
         **kw: Any,
     ) -> Any:
-        compiled, parameters = _admit(
-            tables, connection, execution_options, compiled, parameters, invoked_statement, extracted_parameters
-        )
+        try:
+            pinned_scope = connection.pinned_scope
+        except AttributeError:
+            raise _unguarded() from None
+        scope = pinned_scope()
+        if not isinstance(compiled, ScopedWriter) or invoked_statement is None:
+            raise RefusedStatementError(
+                "this statement was compiled before it was handed over, so nobody knows under which rules.\n"
+                "Execute the statement itself: select(...), not select(...).compile(...).",
+                str(compiled),
+            )
+        if compiled.restricted:
+            if type(scope) is not Tenant:
+                compiled = _without_tenant(compiled)
+            elif compiled.given_as or compiled.given:
+                parameters = _fill(compiled, parameters, scope.id, extracted_parameters)
+            elif len(parameters) <= 1:  # ours is set last, over whatever the application passes under that name
+                parameters = [
+                    {**parameters[0], TENANT_PARAMETER: scope.id} if parameters else {TENANT_PARAMETER: scope.id}
+                ]
+            else:
+                parameters = [{**each, TENANT_PARAMETER: scope.id} for each in parameters]
+        if compiled.schema_translate_map:
+            _check_schemas(execution_options.get("schema_translate_map") or {}, compiled, tables)
         context = pass_on(
             cls,
             dialect,

@@ -15,7 +15,7 @@ from partywall.errors import ForeignTenantError, TenantChangedError
 from partywall.scope import Pin, Scope, Tenant, current_scope
 from partywall.tables import Kind, TableDescription, Tables
 
-__all__ = ["EXPLICIT_TENANT", "adopt", "pin_identity_map", "pin_of"]
+__all__ = ["EXPLICIT_TENANT", "PinnedIdentityMap", "adopt", "pin_identity_map", "pin_of"]
 
 EXPLICIT_TENANT = "partywall.tenant"
 """Where ``Tenancy.session()`` leaves the tenant in ``Session.info``."""
@@ -33,8 +33,10 @@ class PinnedIdentityMap(WeakInstanceDict):  # type: ignore[misc]  # Any, for its
     def get(self, key: Any, default: Any = None) -> Any:
         if key not in self._dict:
             return default
-        self.partywall_pin.meet(current_scope())
-        return super().get(key, default)
+        pin, scope = self.partywall_pin, current_scope()
+        if scope is not pin.scope:  # run for every row of an object that is loaded already
+            pin.meet(scope)
+        return WeakInstanceDict.get(self, key, default)
 
     def __getitem__(self, key: Any) -> Any:
         self.partywall_pin.meet(current_scope())

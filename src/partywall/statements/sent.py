@@ -13,20 +13,23 @@ from typing import Any
 
 from partywall.errors import RefusedStatementError
 
-__all__ = ["remember", "watch"]
+__all__ = ["remember"]
 
 _COMMENT = r"\s*/\*[^*/!+][^*/]*\*/\s*"
 _APPENDED = re.compile(_COMMENT)  # what tracing tools add
 
 
 def remember(context: Any) -> None:
-    """Remember what a context is about to send."""
+    """Remember what a context is about to send, and see to it that it is compared."""
+    if not hasattr(context.dialect, "partywall_watched"):
+        _watch(context.dialect)
     parameters = context.parameters if context.executemany else context.parameters[0]
     _expect(context, context.statement, parameters)
 
 
-def watch(dialect: Any) -> None:
-    """Compare what the dialect sends with what was remembered, in place."""
+def _watch(dialect: Any) -> None:
+    """Compare from now on what the dialect sends with what was remembered."""
+    dialect.partywall_watched = True
     dialect.do_execute = _checked(dialect.do_execute)
     dialect.do_executemany = _checked(dialect.do_executemany)
     dialect.do_execute_no_params = _checked(dialect.do_execute_no_params)

@@ -61,7 +61,8 @@ class ScopedWriter(ScopedCompiler):
     Attributes:
         filled: Names of parameters, beside our own, that the door sets to the tenant: what the tenant
             column gets in an INSERT.
-        given_as: Name under which the application's parameters may carry a tenant, and what it is for.
+        given_as: Names under which the application's parameters may carry a tenant, and what it is for.
+            Empty if, and only if, no tenant column is written.
         given: Values for the tenant column that stand in the statement.
     """
 
