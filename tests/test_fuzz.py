@@ -58,7 +58,7 @@ def test_the_strategy_makes_statements_that_would_leak(world: World) -> None:
 
     without_the_wall()
 
-    assert sum(leaks) > len(leaks) / 3
+    assert sum(leaks) > len(leaks) / 5
 
 
 def test_the_oracle_says_where_the_twins_differ(world: World) -> None:

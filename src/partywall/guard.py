@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.base import OptionEngine
-from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, Session
 
@@ -289,7 +288,7 @@ def _session_attaches(session: Session, instance: object) -> None:
         return  # checked when the Session takes a tenant, and when it inserts
     try:
         guard = guard_of(session.get_bind(type(instance)).dialect)
-    except UnboundExecutionError:
+    except Exception:  # noqa: BLE001  # no bind, or one the application's get_bind() cannot tell yet: checked when written
         return
     if guard is not None:
         adopt(instance, scope, guard.vocabulary.tables)
