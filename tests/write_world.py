@@ -147,11 +147,8 @@ def check_others(attempt: Attempt, tenant_id: int | None) -> None:
 def attempt(engine: Engine, run: Run, session: Session | None = None) -> Attempt:
     """Run a write inside a transaction that is rolled back, and take pictures in it, past all walls."""
     refusal = None
-    with engine.connect() as connection:
-        transaction = connection.begin()
+    with rolled_back(engine) as connection:
         cursor = _cursor(connection)
-        if connection.dialect.name == "sqlite":
-            cursor.execute("BEGIN")  # the driver would begin with the first INSERT, and commit with the savepoint
         before = picture(cursor)
         with session or Session() as opened:
             opened.bind, opened.join_transaction_mode = connection, "create_savepoint"
@@ -164,8 +161,34 @@ def attempt(engine: Engine, run: Run, session: Session | None = None) -> Attempt
                 outcome = Outcome(None, type(error))
         after = picture(cursor)
         cursor.close()
-        transaction.rollback()
     return Attempt(outcome, refusal, before, after)
+
+
+@contextmanager
+def rolled_back(engine: Engine) -> Iterator[Connection]:
+    """Open a connection in a transaction that is rolled back, whatever is committed inside it."""
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        if connection.dialect.name == "sqlite":
+            with contextlib.closing(_cursor(connection)) as cursor:
+                cursor.execute("BEGIN")  # the driver would begin with the first INSERT, and commit with the savepoint
+        yield connection
+        transaction.rollback()
+
+
+@contextmanager
+def session_of(engine: Engine, tenant_id: int | None) -> Iterator[Session]:
+    """Open a tenant's Session on a guarded engine, or one with no tenant; what it commits is rolled back."""
+    with contextlib.nullcontext() if tenant_id is None else tenant(tenant_id), rolled_back(engine) as connection:
+        with Session(connection, join_transaction_mode="create_savepoint") as session:
+            yield session
+
+
+def rows_in(session: Session, table: str) -> list[dict[str, Any]]:
+    """Return the rows of all tenants in a table, as a Session's transaction would see them with no wall."""
+    with contextlib.closing(_cursor(session.connection())) as cursor:
+        cursor.execute(f"SELECT * FROM {table}")
+        return [dict(zip((each[0] for each in cursor.description), row, strict=True)) for row in cursor.fetchall()]
 
 
 def _cursor(connection: Connection) -> Any:
