@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from sqlalchemy import create_engine, delete, func, insert, select, update
+from sqlalchemy import create_engine, delete, event, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -58,16 +58,12 @@ class Actor:
         self.rows = dict(self.committed)
         self.savepoints: list[tuple[Any, Rows]] = []
 
-    @property
-    def is_dirty(self) -> bool:
-        return self.works.in_transaction()
-
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         with tenant(self.tenant_id):
             return self.works.execute(statement, parameters)
 
     def seen(self) -> Rows:
-        return dict(self.execute(select(tickets.c.number, tickets.c.title)).tuples())
+        return {row.number: row.title for row in self.execute(select(tickets.c.number, tickets.c.title))}
 
     def begin_savepoint(self) -> None:
         with tenant(self.tenant_id):
@@ -116,23 +112,20 @@ class Interleaving(RuleBasedStateMachine):
                 )
         self.actors = {tenant_id: Actor(self.guarded, tenant_id, rows) for tenant_id in TENANTS}
 
-    def writer(self, tenant_id: int) -> Actor:
-        """Return a tenant's actor, about to write. SQLite has room for one who writes."""
+    def actor(self, tenant_id: int) -> Actor:
+        """Return a tenant's actor; 0 is nobody. SQLite has room for one transaction: others are committed first."""
+        type(self).steps += 1
         if self.guarded.dialect.name == "sqlite":
             for other in self.actors.values():
-                if other.tenant_id != tenant_id and other.is_dirty:
+                if other.tenant_id != tenant_id and other.works.in_transaction():
                     other.commit()
-        return self.reader(tenant_id)
-
-    def reader(self, tenant_id: int) -> Actor:
-        type(self).steps += 1
-        return self.actors[tenant_id]
+        return self.actors.get(tenant_id, self.actors[1])
 
     # Writes.
 
     @rule(tenant_id=tenants, number=numbers, title=titles)
     def inserts(self, tenant_id: int, number: int, title: str) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         statement = insert(tickets).values(number=number, title=title)
         if number not in actor.rows:
             assert actor.execute(statement).inserted_primary_key == (tenant_id, number)
@@ -145,7 +138,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants, new=st.sets(numbers, min_size=1), title=titles)
     def inserts_many(self, tenant_id: int, new: set[int], title: str) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         rows: list[dict[str, Any]] = [{"number": number, "title": title} for number in sorted(new - actor.rows.keys())]
         if rows:
             statement = insert(tickets).returning(tickets.c.tenant_id, tickets.c.number, sort_by_parameter_order=True)
@@ -154,7 +147,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants, number=numbers, title=titles)
     def upserts(self, tenant_id: int, number: int, title: str) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         dialect = postgresql if self.guarded.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(tickets).values(number=number, title=title)
         actor.execute(
@@ -166,7 +159,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants, number=numbers, title=titles)
     def updates_one(self, tenant_id: int, number: int, title: str) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         count = actor.execute(update(tickets).where(tickets.c.number == number).values(title=title)).rowcount
         assert count == (number in actor.rows)
         if count:
@@ -174,26 +167,26 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants, old=titles, new=titles)
     def updates_some(self, tenant_id: int, old: str, new: str) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         count = actor.execute(update(Ticket).where(Ticket.title == old).values(title=new)).rowcount
         assert count == list(actor.rows.values()).count(old)
         actor.rows = {number: new if title == old else title for number, title in actor.rows.items()}
 
     @rule(tenant_id=tenants, number=numbers)
     def deletes_one(self, tenant_id: int, number: int) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         assert actor.execute(delete(tickets).where(tickets.c.number == number)).rowcount == (number in actor.rows)
         actor.rows.pop(number, None)
 
     @rule(tenant_id=tenants)
     def deletes_all(self, tenant_id: int) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         assert actor.execute(delete(tickets)).rowcount == len(actor.rows)
         actor.rows = {}
 
     @rule(tenant_id=tenants, number=numbers, title=titles)
     def changes_an_object(self, tenant_id: int, number: int, title: str) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         if isinstance(actor.works, Session):
             with tenant(tenant_id):
                 ticket = actor.works.get(Ticket, (tenant_id, number), populate_existing=True)
@@ -207,7 +200,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants, number=numbers)
     def deletes_an_object(self, tenant_id: int, number: int) -> None:
-        actor = self.writer(tenant_id)
+        actor = self.actor(tenant_id)
         if isinstance(actor.works, Session) and number in actor.rows:
             with tenant(tenant_id):
                 actor.works.delete(actor.works.get_one(Ticket, (tenant_id, number), populate_existing=True))
@@ -218,7 +211,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants, number=numbers, step=st.sampled_from((1, 2)))
     def is_refused_to_write_for_another(self, tenant_id: int, number: int, step: int) -> None:
-        actor = self.reader(tenant_id)
+        actor = self.actor(tenant_id)
         other = (tenant_id - 1 + step) % len(TENANTS) + 1
         for statement in (
             insert(tickets).values(tenant_id=other, number=number, title="theirs"),
@@ -232,14 +225,14 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants, step=st.sampled_from((1, 2)))
     def is_refused_in_the_scope_of_another(self, tenant_id: int, step: int) -> None:
-        actor = self.reader(tenant_id)
+        actor = self.actor(tenant_id)
         actor.seen()  # the transaction is this tenant's now
         with tenant((tenant_id - 1 + step) % len(TENANTS) + 1), pytest.raises(TenantChangedError):
             actor.works.execute(select(tickets))
 
     @rule(tenant_id=tenants)
     def is_refused_with_no_tenant(self, tenant_id: int) -> None:
-        self.reader(tenant_id)
+        self.actor(tenant_id)
         with self.guarded.connect() as connection, pytest.raises(NoTenantError):
             connection.execute(select(tickets))
 
@@ -247,13 +240,13 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants)
     def reads(self, tenant_id: int) -> None:
-        actor = self.reader(tenant_id)
+        actor = self.actor(tenant_id)
         assert actor.seen() == actor.rows
         assert actor.execute(select(func.count()).select_from(Ticket)).scalar() == len(actor.rows)
 
     @rule()
     def reads_what_all_have_committed(self) -> None:
-        type(self).steps += 1
+        self.actor(0)
         with unscoped(reason="compare"), self.guarded.connect() as connection:
             found = set(map(tuple, connection.execute(select(tickets))))
         assert found == {
@@ -266,25 +259,25 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(tenant_id=tenants)
     def begins_a_savepoint(self, tenant_id: int) -> None:
-        self.writer(tenant_id).begin_savepoint()
+        self.actor(tenant_id).begin_savepoint()
 
     @rule(tenant_id=tenants, keep=st.booleans())
     def ends_a_savepoint(self, tenant_id: int, keep: bool) -> None:  # Hypothesis passes it by name
-        actor = self.reader(tenant_id)
+        actor = self.actor(tenant_id)
         if actor.savepoints:
             actor.end_savepoint(keep=keep)
 
     @rule(tenant_id=tenants)
     def commits(self, tenant_id: int) -> None:
-        self.reader(tenant_id).commit()
+        self.actor(tenant_id).commit()
 
     @rule(tenant_id=tenants)
     def rolls_back(self, tenant_id: int) -> None:
-        self.reader(tenant_id).rollback()
+        self.actor(tenant_id).rollback()
 
     @rule(tenant_id=tenants, in_session=st.booleans())
     def closes_and_opens_again(self, tenant_id: int, in_session: bool) -> None:  # as above
-        actor = self.reader(tenant_id)
+        actor = self.actor(tenant_id)
         actor.close()
         actor.open(in_session=in_session)
 
@@ -300,6 +293,10 @@ def machine(new_database: Callable[[], Any], guard: Callable[[Engine], Engine]) 
     url = new_database()
     plain = filled(url, models.rows())
     guarded = guard(create_engine(url))
+    if guarded.dialect.name == "sqlite":
+        # SQLAlchemy documentation, SQLite, "Enabling Non-Legacy SQLite Transactional Modes": for savepoints.
+        event.listen(guarded, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+        event.listen(guarded, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     try:
         yield type("Machine", (Interleaving,), {"guarded": guarded, "plain": plain, "steps": 0})
     finally:

@@ -265,8 +265,8 @@ class ScopedCompiler(SQLCompiler):
         return check_literal(super().render_literal_value(value, type_))
 
 
-HARMLESS_STRINGS = frozenset({"SELECT 1"})
-"""Strings that may be sent in any scope: what health checks ask."""
+HARMLESS_STRINGS = frozenset({"SELECT 1", "BEGIN", "BEGIN DEFERRED", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"})
+"""Strings that may be sent in any scope: what health checks ask, and the BEGIN of SQLAlchemy's recipe for SQLite."""
 
 SOURCES_WITHOUT_TABLE = frozenset(
     {"select", "compound_select", "select_statement_grouping", "values", "scalar_values", "function", "textual_select"}
