@@ -1,1 +1,1 @@
-"""The time partywall takes, as ratios to the same queries filtered by hand."""
+"""The time partywall takes, as ratios to the same queries and writes by hand."""

@@ -1,4 +1,4 @@
-"""Measure partywall against the same queries filtered by hand: ``python -m benchmarks --help``."""
+"""Measure partywall against the same queries and writes by hand: ``python -m benchmarks --help``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from sqlalchemy import URL
 
 from benchmarks.cases import CASES
 from benchmarks.footprint import cache_entries, guard_seconds, import_seconds
-from benchmarks.measure import CLOCKS, FULL, QUICK, Mode, Plan, Spread, measure, verify
+from benchmarks.measure import CLOCKS, FULL, QUICK, Mode, Plan, Spread, measure, measure_write, verify, verify_write
 from benchmarks.report import LEGEND, Fact, Measured, as_json, environment, show_facts, show_timings
-from benchmarks.schema import DATABASES, Size, fill, new_database
-from benchmarks.variants import open_variants
+from benchmarks.schema import DATABASES, Size, fill, new_database, settle
+from benchmarks.variants import open_variants, open_writers
+from benchmarks.writes import WRITES
 
 __all__ = ["main"]
 
@@ -30,10 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds = DATABASES if options.database == "both" else (options.database,)
     with contextlib.ExitStack() as databases:
         urls = {kind: databases.enter_context(new_database(kind)) for kind in kinds}
+        for url in urls.values():
+            fill(url, size)
         where = environment(urls)
         console.print(where, highlight=False, soft_wrap=True)
         console.print(LEGEND.format(rounds=plan.rounds), highlight=False, soft_wrap=True)
-        measured = [each for kind, url in urls.items() for each in _time_statements(kind, url, size, plan, console)]
+        measured = [
+            each
+            for kind, url in urls.items()
+            for time_all in (TIMERS.values() if options.only is None else (TIMERS[options.only],))
+            for each in time_all(kind, url, size, plan, console)
+        ]
     facts = _facts(quick=options.quick)
     show_facts(console, facts)
     if options.json is not None:
@@ -47,19 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules[__name__].__doc__)
     parser.add_argument("--database", choices=(*DATABASES, "both"), default="both")
+    parser.add_argument("--only", choices=tuple(TIMERS), help="time no others")
     parser.add_argument("--quick", action="store_true", help="see that it works; the figures mean little")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a bar is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE as well")
     return parser
 
 
-def _time_statements(kind: str, url: URL, size: Size, plan: Plan, console: Console) -> list[Measured]:
-    fill(url, size)
+def _time_reads(kind: str, url: URL, size: Size, plan: Plan, console: Console) -> list[Measured]:
+    """Time every read."""
     measured = []
     with open_variants(url) as variants:
         for case in CASES:
             verify(case, variants, size)
-        for mode in Mode:
+        for mode in (Mode.STATEMENT, Mode.SESSION):
             table = []
             for case in CASES:
                 timings = measure(case, variants, size, mode=mode, clock=CLOCKS[kind], plan=plan)
@@ -67,6 +76,23 @@ def _time_statements(kind: str, url: URL, size: Size, plan: Plan, console: Conso
             show_timings(console, f"{kind}: {mode.value}", table)
             measured += table
     return measured
+
+
+def _time_writes(kind: str, url: URL, size: Size, plan: Plan, console: Console) -> list[Measured]:
+    """Time every write; each leaves the rows as they were."""
+    table = []
+    with open_writers(url) as writers:
+        for write in WRITES:
+            verify_write(write, writers, size)
+        for write in WRITES:
+            timings = measure_write(write, writers, size, clock=CLOCKS[kind], plan=plan)
+            table.append(Measured(kind, Mode.WRITE, write.name, timings, write.at_most))
+            settle(url)
+    show_timings(console, f"{kind}: {Mode.WRITE.value}", table)
+    return table
+
+
+TIMERS = {"reads": _time_reads, "writes": _time_writes}
 
 
 def _facts(*, quick: bool) -> list[Fact]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import time
 from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine
+from sqlalchemy.orm import Session
 
 from benchmarks.cases import CASES
 from benchmarks.measure import Spread
-from benchmarks.schema import Size, fill, new_database
+from benchmarks.schema import Base, Size, fill, new_database
 from benchmarks.variants import plain_in_the_call, plain_once, visit_guarded
+from benchmarks.writes import WRITES, Write
 from partywall import Tenancy
 
 __all__ = ["cache_entries", "guard_seconds", "import_seconds"]
@@ -68,9 +71,11 @@ def cache_entries(*, tenants: int) -> tuple[int, int]:
     Run every case for one tenant, then for all.
 
     Returns:
-        How many statements the engine's compiled cache held after the first tenant, and after the last.
+        How many statements the engine's compiled cache, and those of the mappers for what a Session
+        flushes, held after the first tenant, and after the last.
     """
-    size = Size(tenants=tenants, customers=1, invoices=1, lines=1)
+    size = Size(tenants=tenants, customers=1, invoices=1, lines=1, batch=2)
+    caches: list[Any] = [mapper._compiled_cache for mapper in Base.registry.mappers]
     counts: list[int] = []
     with new_database("sqlite") as url:
         fill(url, size)
@@ -80,6 +85,12 @@ def cache_entries(*, tenants: int) -> tuple[int, int]:
             for case in CASES:
                 for prepare in (plain_in_the_call, plain_once):
                     visit(tenant_id, prepare(case, tenant_id, case.key(size, tenant_id)))
-            counts.append(len(engine._compiled_cache))
+            for write in WRITES:
+                visit(tenant_id, functools.partial(_write_once, write=write, size=size, tenant_id=tenant_id))
+            counts.append(len(engine._compiled_cache) + sum(map(len, caches)))
         engine.dispose()
     return counts[0], counts[-1]
+
+
+def _write_once(session: Session, *, write: Write, size: Size, tenant_id: int) -> int:
+    return write.plain(session, tenant_id, next(write.supply(session, size, tenant_id)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import gc
 import random
 import statistics
@@ -14,9 +15,23 @@ from sqlalchemy.orm import Session
 
 from benchmarks.cases import Case
 from benchmarks.schema import Size
-from benchmarks.variants import Run, Variant, contents
+from benchmarks.variants import Run, Variant, Writer, contents, state_of
+from benchmarks.writes import Write
 
-__all__ = ["CLOCKS", "FULL", "QUICK", "DisagreementError", "Mode", "Plan", "Spread", "Timings", "measure", "verify"]
+__all__ = [
+    "CLOCKS",
+    "FULL",
+    "QUICK",
+    "DisagreementError",
+    "Mode",
+    "Plan",
+    "Spread",
+    "Timings",
+    "measure",
+    "measure_write",
+    "verify",
+    "verify_write",
+]
 
 Clock = Callable[[], float]
 
@@ -31,6 +46,7 @@ class Mode(enum.Enum):
 
     STATEMENT = "one statement, in a Session that is open"
     SESSION = "open a Session, run one statement, close it"
+    WRITE = "one write, in a Session that is open"
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class Spread:
 
 
 class DisagreementError(Exception):
-    """Two variants returned different rows: their times say nothing about each other."""
+    """Two variants returned or wrote different rows: their times say nothing about each other."""
 
 
 def verify(case: Case, variants: Sequence[Variant], size: Size) -> None:
@@ -110,26 +126,44 @@ def measure(case: Case, variants: Sequence[Variant], size: Size, *, mode: Mode, 
     collector off.
     """
     once = _timer(mode, clock, plan.warm_up)
-    repeats = _repeats(case, variants[0], size, once, plan)
-    order = list(variants)
-    timings: dict[str, list[float]] = {variant.name: [] for variant in variants}
+
+    def task(variant: Variant) -> Task:
+        def run(tenant_id: int, repeats: int) -> float:
+            return once(variant, tenant_id, variant.prepare(case, tenant_id, case.key(size, tenant_id)), repeats)
+
+        return run
+
+    tasks = {variant.name: task(variant) for variant in variants}
+    return _interleaved(tasks, _repeats(tasks[variants[0].name], plan), size, plan)
+
+
+Task = Callable[[int, int], float]
+"""Runs something for a tenant as many times as it is told to, and returns the seconds it took."""
+
+
+def _interleaved(tasks: Mapping[str, Task], repeats: int, size: Size, plan: Plan) -> Timings:
+    order = list(tasks.items())
+    timings: dict[str, list[float]] = {name: [] for name in tasks}
     gc.collect()
     gc.freeze()  # what exists now will not be looked at again in each round
     try:
         for number in range(plan.rounds):
-            tenant_id = 1 + number % size.tenants
-            key = case.key(size, tenant_id)
             random.shuffle(order)
             gc.collect()
             gc.disable()
-            for variant in order:
-                run = variant.prepare(case, tenant_id, key)
-                timings[variant.name].append(once(variant, tenant_id, run, repeats) / repeats)
+            for name, task in order:
+                timings[name].append(task(1 + number % size.tenants, repeats) / repeats)
             gc.enable()
     finally:
         gc.enable()
         gc.unfreeze()
     return timings
+
+
+def _repeats(task: Task, plan: Plan) -> int:
+    """Return how many runs fill the plan's time, after the database has seen the statement a few times."""
+    task(1, 10)  # psycopg prepares a statement when it comes for the sixth time
+    return max(2, round(plan.seconds / (task(1, 10) / 10)))
 
 
 Timer = Callable[[Variant, int, Run, int], float]
@@ -161,8 +195,60 @@ def _timer(mode: Mode, clock: Clock, warm_up: int) -> Timer:
     return time_statements if mode is Mode.STATEMENT else time_sessions
 
 
-def _repeats(case: Case, variant: Variant, size: Size, once: Timer, plan: Plan) -> int:
-    """Return how many runs fill the plan's time, after the database has seen the statement a few times."""
-    run = variant.prepare(case, 1, case.key(size, 1))
-    once(variant, 1, run, 10)  # psycopg prepares a statement when it comes for the sixth time
-    return max(2, round(plan.seconds / (once(variant, 1, run, 10) / 10)))
+def measure_write(write: Write, writers: Sequence[Writer], size: Size, *, clock: Clock, plan: Plan) -> Timings:
+    """
+    Time the ways of writing a case, interleaved as reads are.
+
+    What is written is rolled back when the Session closes, which no time is taken of.
+    """
+
+    def task(writer: Writer, warm_up: int) -> Task:
+        way = writer.way(write)
+
+        def run(tenant_id: int, repeats: int) -> float:
+            def work(session: Session) -> float:
+                supply = write.supply(session, size, tenant_id)
+                for _ in range(warm_up):
+                    way(session, tenant_id, next(supply))
+                begin = clock()
+                for _ in range(repeats):
+                    way(session, tenant_id, next(supply))
+                return clock() - begin
+
+            return writer.visit(tenant_id, work)
+
+        return run
+
+    repeats = _repeats(task(writers[0], 1), plan)
+    warm_up = min(plan.warm_up, repeats)  # a long write runs the same code for each row: it is warm after a few
+    return _interleaved({writer.name: task(writer, warm_up) for writer in writers}, repeats, size, plan)
+
+
+def verify_write(write: Write, writers: Sequence[Writer], size: Size) -> None:
+    """
+    Check that every way writes the same, for the first, the second and the last tenant, and leaves no trace.
+
+    Raises:
+        DisagreementError: They do not, or they write nothing, or the tenant's rows are others afterwards.
+    """
+    for tenant_id in (1, 2, size.tenants):
+
+        def work(session: Session, tenant_id: int, writer: Writer) -> tuple[int, list[str]]:
+            supply = write.supply(session, size, tenant_id)
+            count = writer.way(write)(session, tenant_id, next(supply))
+            return count, state_of(session, tenant_id)
+
+        def state(tenant_id: int) -> list[str]:
+            return writers[0].visit(tenant_id, lambda session: state_of(session, tenant_id))
+
+        before = state(tenant_id)
+        written = {
+            writer.name: writer.visit(tenant_id, functools.partial(work, tenant_id=tenant_id, writer=writer))
+            for writer in writers
+        }
+        expected = written[writers[0].name]
+        different = [name for name, each in written.items() if each != expected]
+        if different or not expected[0] or expected[1] == before:
+            raise DisagreementError(f"{write.name}: {', '.join(different) or 'every way'} wrote other rows, or none.")
+        if state(tenant_id) != before:
+            raise DisagreementError(f"{write.name}: what was written is still there.")

@@ -1,4 +1,4 @@
-"""The tables the benchmarks read, their rows, and the databases that hold them."""
+"""The tables the benchmarks read and write, their rows, and the databases that hold them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, ForeignKey, Index, create_engine, insert, text
+from sqlalchemy import URL, ForeignKey, Index, create_engine, insert, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-__all__ = ["DATABASES", "Base", "Customer", "Invoice", "InvoiceLine", "Size", "fill", "new_database"]
+__all__ = ["DATABASES", "Base", "Customer", "Invoice", "InvoiceLine", "Size", "fill", "new_database", "settle"]
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -56,12 +56,17 @@ class InvoiceLine(Base):
 
 @dataclass(frozen=True)
 class Size:
-    """How many rows: of customers for each tenant, of invoices for each customer, of lines for each invoice."""
+    """
+    How many rows: of customers for each tenant, of invoices for each customer, of lines for each invoice.
+
+    *batch* is how many invoices a bulk insert writes.
+    """
 
     tenants: int = 20
     customers: int = 100
     invoices: int = 10
     lines: int = 3
+    batch: int = 1_000
 
     def first_customer(self, tenant: int) -> int:
         """Return the id of a tenant's first customer. Tenants and ids count from 1, tenant after tenant."""
@@ -80,28 +85,33 @@ def fill(url: URL, size: Size) -> None:
     lines: list[dict[str, Any]] = []
     for tenant in range(1, size.tenants + 1):
         for _ in range(size.customers):
-            customer = len(customers) + 1
-            customers.append({"id": customer, "tenant_id": tenant, "name": f"Customer {customer}"})
+            customer = len(customers) + 1  # what the database will number it, so that it can number new ones too
+            customers.append({"tenant_id": tenant, "name": f"Customer {customer}"})
             for _ in range(size.invoices):
                 invoice = len(invoices) + 1
                 owned = {"tenant_id": tenant, "customer_id": customer}
-                invoices.append({"id": invoice, **owned, "number": f"R-{invoice}", "total": 100 * size.lines})
+                invoices.append({**owned, "number": f"R-{invoice}", "total": 100 * size.lines})
                 lines.extend(
                     {"tenant_id": tenant, "invoice_id": invoice, "article": f"Article {number}", "amount": 100}
                     for number in range(size.lines)
                 )
     with engine.begin() as connection:
         Base.metadata.create_all(connection)
+        if engine.name == "postgresql":  # settle() does it between the measurements
+            for table in Base.metadata.tables:
+                connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
         for model, rows in ((Customer, customers), (Invoice, invoices), (InvoiceLine, lines)):
             connection.execute(insert(model), rows)
-    _settle(engine)
     engine.dispose()
+    settle(url)
 
 
-def _settle(engine: Engine) -> None:
+def settle(url: URL) -> None:
     """Do now what the database would do by itself in the middle of a measurement."""
+    engine = create_engine(url)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("VACUUM ANALYZE" if engine.name == "postgresql" else "ANALYZE"))
+    engine.dispose()
 
 
 @contextlib.contextmanager

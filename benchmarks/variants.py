@@ -1,4 +1,4 @@
-"""The ways of running a case: by hand, with partywall, and with SQLAlchemy's documented recipe."""
+"""The ways of running a case: by hand, with partywall, and for reads with SQLAlchemy's documented recipe."""
 
 from __future__ import annotations
 
@@ -7,14 +7,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, Engine, Integer, bindparam, create_engine, event, inspect
+from sqlalchemy import URL, Engine, Integer, bindparam, create_engine, event, inspect, select
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from benchmarks.cases import Case, Rows
 from benchmarks.schema import Base
+from benchmarks.writes import Way, Write
 from partywall import Tenancy, tenant
 
-__all__ = ["Run", "Variant", "contents", "open_variants", "plain_in_the_call", "plain_once", "visit_guarded"]
+__all__ = [
+    "Run",
+    "Variant",
+    "Writer",
+    "contents",
+    "open_variants",
+    "open_writers",
+    "plain_in_the_call",
+    "plain_once",
+    "state_of",
+    "visit_guarded",
+]
 
 _T = TypeVar("_T")
 
@@ -54,6 +66,31 @@ def open_variants(url: URL) -> Iterator[tuple[Variant, ...]]:
             Variant("recipe", plain_in_the_call, recipe),
             Variant("partywall", plain_in_the_call, partywall),
             Variant("partywall, built once", plain_once, partywall),
+        )
+    finally:
+        for engine in engines:
+            engine.dispose()
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One way of writing every case."""
+
+    name: str
+    way: Callable[[Write], Way]
+    visit: Visit
+
+
+@contextlib.contextmanager
+def open_writers(url: URL) -> Iterator[tuple[Writer, ...]]:
+    """Give each way of writing an engine of its own on one database."""
+    engines = [create_engine(url) for _ in range(3)]
+    plain, plain_again, guarded = engines
+    try:
+        yield (
+            Writer("by hand", lambda write: write.by_hand, _visit_plain(plain)),
+            Writer("by hand, again", lambda write: write.by_hand, _visit_plain(plain_again)),
+            Writer("partywall", lambda write: write.plain, visit_guarded(guarded)),
         )
     finally:
         for engine in engines:
@@ -145,3 +182,13 @@ def _plain_values(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain_values(each) for each in value]
     return value
+
+
+def state_of(session: Session, tenant_id: int) -> list[str]:
+    """Return a tenant's rows in all tables as they are now, less the ids, which are others each time on PostgreSQL."""
+    rows: list[str] = []
+    for table in Base.metadata.sorted_tables:
+        columns = [column for column in table.c if column.name != "id"]
+        found = session.connection().execute(select(*columns).where(table.c.tenant_id == tenant_id))
+        rows += (f"{table.name} {tuple(row)}" for row in found)
+    return sorted(rows)

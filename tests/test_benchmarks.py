@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, Case
 from benchmarks.footprint import cache_entries
-from benchmarks.measure import DisagreementError, Mode, verify
+from benchmarks.measure import DisagreementError, Mode, verify, verify_write
 from benchmarks.report import COMPARISONS, Measured
 from benchmarks.schema import Invoice, Size, fill
-from benchmarks.variants import Variant, open_variants
+from benchmarks.variants import Variant, Writer, open_variants, open_writers
+from benchmarks.writes import WRITES, Write
 from tests.conftest import NewDatabase
 
-SIZE = Size(tenants=3, customers=5)
+SIZE = Size(tenants=3, customers=5, batch=20)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,14 @@ def variants(new_sqlite: NewDatabase) -> Iterator[tuple[Variant, ...]]:
     url = new_sqlite()
     fill(url, SIZE)
     with open_variants(url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def writers(new_database: NewDatabase) -> Iterator[tuple[Writer, ...]]:
+    url = new_database()
+    fill(url, SIZE)
+    with open_writers(url) as opened:
         yield opened
 
 
@@ -49,6 +59,32 @@ def test_a_case_that_finds_nothing_is_noticed(variants: tuple[Variant, ...]) -> 
         verify(nothing, variants, SIZE)
 
 
+@pytest.mark.parametrize("write", WRITES, ids=[write.name for write in WRITES])
+def test_all_ways_of_a_write_write_the_same_rows_and_leave_none(write: Write, writers: tuple[Writer, ...]) -> None:
+    verify_write(write, writers, SIZE)
+
+
+def test_a_write_that_differs_is_noticed(writers: tuple[Writer, ...]) -> None:
+    add = WRITES[0]
+    another = replace(add, plain=lambda session, tenant, key: add.plain(session, tenant, key + 1))
+
+    with pytest.raises(DisagreementError, match="partywall"):
+        verify_write(another, writers, SIZE)
+
+
+def test_a_write_that_is_committed_is_noticed(new_sqlite: NewDatabase) -> None:
+    def commit(session: Session, tenant: int, key: int) -> int:
+        count = add.by_hand(session, tenant, key)
+        session.commit()
+        return count
+
+    url = new_sqlite()
+    fill(url, SIZE)
+    add = WRITES[0]
+    with open_writers(url) as writers, pytest.raises(DisagreementError, match="still there"):
+        verify_write(replace(add, plain=commit, by_hand=commit), writers[:1], SIZE)
+
+
 def test_more_tenants_add_no_entry_to_the_compiled_cache() -> None:
     first, last = cache_entries(tenants=200)
 
@@ -69,7 +105,14 @@ def test_a_slow_partywall_misses_its_bars_and_a_fast_one_does_not() -> None:
         return Measured("sqlite", Mode.STATEMENT, "point", timings).misses()
 
     assert misses(0.9) == []
-    assert len(misses(1.2)) == len([each for each in COMPARISONS if Mode.STATEMENT in each.bars]) == 2
+    assert len(misses(1.2)) == len([each for each in COMPARISONS[Mode.STATEMENT] if Mode.STATEMENT in each.bars]) == 2
+
+
+def test_a_write_is_held_to_its_own_bar_if_it_has_one() -> None:
+    timings = {"by hand": [1.0, 1.0], "by hand, again": [1.0, 1.0], "partywall": [1.04, 1.04]}
+
+    assert Measured("sqlite", Mode.WRITE, "insert 1", timings).misses() == []
+    assert len(Measured("sqlite", Mode.WRITE, "bulk insert", timings, 1.03).misses()) == 1
 
 
 def test_the_benchmarks_run_and_write_what_they_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +122,8 @@ def test_the_benchmarks_run_and_write_what_they_found(tmp_path: Path, capsys: py
 
     figures = json.loads(written.read_text())
     assert {(each["mode"], each["case"]) for each in figures["timings"]} == {
-        (mode.name.lower(), case.name) for mode in Mode for case in CASES
+        *((mode.name.lower(), case.name) for mode in (Mode.STATEMENT, Mode.SESSION) for case in CASES),
+        *((Mode.WRITE.name.lower(), write.name) for write in WRITES),
     }
     printed = capsys.readouterr().out
-    assert all(case.name in printed for case in CASES)
+    assert all(case.name in printed for case in (*CASES, *WRITES))
