@@ -19,11 +19,16 @@ if not os.environ.get("CI"):
 from rich.progress import Progress
 
 from demo.__main__ import main
-from demo.check import ask, try_to_read
-from demo.hostile import HOSTILE_READS, HostileRead
+from demo.books import look
+from demo.check import ask
+from demo.check_hostile import ATTACKED, try_to_read, try_to_write
+from demo.check_writes import carry_out
+from demo.hostile import HOSTILE_READS, Hostile
+from demo.hostile_writes import HOSTILE_WRITES
 from demo.load import World, open_world
 from demo.models import Customer
 from demo.questions import QUESTIONS
+from demo.writes import WRITES
 
 SCALE = 0.001
 TINY = ("--scale", str(SCALE), "--repeat", "1")
@@ -70,7 +75,7 @@ def test_one_read_past_the_guard_is_a_leak(world: World) -> None:
         engine.dispose()
         return found
 
-    read = HostileRead(past_the_guard, scoped=True, databases=("sqlite",))
+    read = Hostile(past_the_guard, scoped=True, databases=("sqlite",))
 
     assert try_to_read(read, world, 1).leaked
 
@@ -80,10 +85,37 @@ def test_every_hostile_read_leaks_where_nothing_is_guarded(world: World, tenant_
     pointless = [
         read.name
         for read in HOSTILE_READS
-        if "sqlite" in read.databases and not try_to_read(read, world, tenant_id).reads_unguarded
+        if "sqlite" in read.databases and not try_to_read(read, world, tenant_id).unguarded
     ]
 
     assert pointless == []
+
+
+@pytest.mark.parametrize("tenant_id", [1, 2])
+def test_every_hostile_write_does_harm_where_nothing_is_guarded(world: World, tenant_id: int) -> None:
+    before = look(world.plain, ATTACKED)
+
+    pointless = [
+        write.name
+        for write in HOSTILE_WRITES
+        if "sqlite" in write.databases and not try_to_write(write, world, tenant_id, before).unguarded
+    ]
+
+    assert pointless == []
+
+
+@pytest.mark.parametrize("tenant_id", [1, 2])
+def test_every_write_fails_where_nothing_is_guarded(world: World, tenant_id: int) -> None:
+    unguarded = dataclasses.replace(world, guarded=world.plain)
+
+    unaffected = [
+        write.name
+        for write in WRITES
+        for written in [carry_out(write, unguarded, tenant_id, repeat=1)]
+        if written.same_as_alone and written.others_untouched
+    ]
+
+    assert unaffected == []
 
 
 @pytest.mark.parametrize("tenant_id", [1, 2])

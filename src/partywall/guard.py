@@ -12,9 +12,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, Session, object_session
 
-from partywall.errors import SetupError, TenantChangedError
+from partywall.errors import PartywallError, SetupError, TenantChangedError
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
 from partywall.statements.execute import scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
@@ -234,6 +234,7 @@ def guard_engine(
         event.listen(Session, "after_begin", _session_began)
         event.listen(Session, "before_attach", _session_attaches)
         event.listen(Mapper, "before_insert", _session_inserts)
+        event.listen(Mapper, "_sa_event_merge_wo_load", _session_merges)
 
 
 def guard_of(dialect: Any) -> Guard | None:
@@ -246,7 +247,10 @@ def _first_contact(initialize: Callable[[Any], None]) -> Callable[[Any], None]:
 
     def ask(connection: Any) -> None:
         connection.partywall_first_contact = True
-        initialize(connection)
+        try:
+            initialize(connection)
+        finally:
+            connection.partywall_first_contact = False
 
     return ask
 
@@ -292,6 +296,17 @@ def _session_attaches(session: Session, instance: object) -> None:
         return
     if guard is not None:
         adopt(instance, scope, guard.vocabulary.tables)
+
+
+def _session_merges(instance: object, _context: Any) -> None:
+    """Check what ``merge(load=False)`` has copied into an object that was attached empty."""
+    session = object_session(instance)
+    if session is not None:
+        try:
+            _session_attaches(session, instance)
+        except PartywallError:
+            session.expunge(instance)
+            raise
 
 
 def _session_inserts(_mapper: Any, connection: Connection, instance: object) -> None:

@@ -86,6 +86,10 @@ class Tables:
         """Return the description of a table of exactly this name; None if nobody declared it."""
         return self.by_name.get((schema, name))
 
+    def named(self, name: str) -> list[TableDescription]:
+        """Return the descriptions of the tables of this name, in any case, in any schema."""
+        return [each for each in self.by_name.values() if each.name.lower() == name.lower()]
+
     def check_tenant_id(self, tenant_id: object) -> None:
         """
         Check that a tenant id has the tenant column's Python type.

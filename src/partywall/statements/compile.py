@@ -59,6 +59,10 @@ class ScopedCompiler(SQLCompiler):
 
     # Sources: where a statement meets rows.
 
+    def visit_select(self, select_stmt: Any, *args: Any, **kw: Any) -> Any:
+        # RETURNING on SQLite prints columns without their table, down to those of subqueries: ours would be ambiguous.
+        return super().visit_select(select_stmt, *args, **{**kw, "include_table": True})
+
     def _setup_select_stack(self, select: Any, *args: Any, **kw: Any) -> Any:
         examine(select, self.vocabulary)  # in its final form: the ORM has resolved entities and built its joins
         RULES["select"](select, self.vocabulary)

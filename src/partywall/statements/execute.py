@@ -84,7 +84,7 @@ class _ScopedContext(DefaultExecutionContext):
                     statement,
                 )
         context = super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
-        if connection._has_events or connection.engine._has_events:
+        if connection._has_events or connection.engine._has_events or dialect._has_events:
             remember(context)
         return context
 
@@ -115,21 +115,19 @@ def _fill(compiled: Any, parameters: Any, tenant_id: Any, extracted: Any) -> Any
         for number, row in enumerate(rows, 1):
             if not _is_same(given.value(row, extracted), tenant_id):
                 raise _foreign(compiled, given.table, given.column, given.row or (number if len(rows) > 1 else None))
-    kind = type(tenant_id)
-    carried = 0
     for key, (table, column) in compiled.given_as.items():
         for number, row in enumerate(rows, 1):
-            if key in row:
-                value = row[key]
-                if type(value) is kind and value == tenant_id:
-                    carried += 1
-                elif not _is_same(value, tenant_id):
-                    raise _foreign(compiled, table, column, number if len(rows) > 1 else None)
-    keys = compiled.tenant_keys
-    if len(keys) == 1 and keys[0] in compiled.given_as and carried == len(rows):
-        return rows  # each row has it, as given and found right
-    ours = dict.fromkeys(keys, tenant_id)
-    return [{**row, **ours} for row in rows]
+            if key in row and not _is_same(row[key], tenant_id):
+                raise _foreign(compiled, table, column, number if len(rows) > 1 else None)
+    ours = dict.fromkeys(compiled.tenant_keys, tenant_id)
+    return [{**row, **ours} for row in rows]  # set last, and in copies, which nobody else can change
+
+
+def _check_filled(context: Any, compiled: Any, tenant_id: Any) -> None:
+    """Check that no default has changed our parameters: Python's get the live ones."""
+    for key in compiled.tenant_keys:
+        if any(parameters[key] is not tenant_id for parameters in context.compiled_parameters):
+            raise RefusedStatementError("the default of a column has changed the tenant it was given.", str(compiled))
 
 
 def _is_same(value: Any, tenant_id: Any) -> bool:
@@ -168,7 +166,10 @@ def _check_schemas(translation: Any, compiled: Any, tables: Tables) -> None:
     for table in compiled.used.values():
         schema = translation.get(table.schema, table.schema)
         other = tables.find(schema, table.name)
-        if (other is not None and not other.means_the_same_as(table)) or str(schema).lower() in _SYSTEM_SCHEMAS:
+        # In a schema that nobody declared, it may be any declared table of its name: "main" and "public" are default
+        # schemas, and SQLite does not care about case.
+        others = [other] if other is not None else tables.named(table.name)
+        if not all(each.means_the_same_as(table) for each in others) or str(schema).lower() in _SYSTEM_SCHEMAS:
             raise RefusedStatementError(
                 f"schema_translate_map turns table {table.key} into {schema}.{table.name}, declared otherwise.",
                 str(compiled),
@@ -260,7 +261,9 @@ def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
             extracted_parameters,
             **kw,
         )
-        if connection._has_events or connection.engine._has_events:
+        if compiled.restricted and (compiled.insert_prefetch or compiled.update_prefetch):
+            _check_filled(context, compiled, scope.id)
+        if connection._has_events or connection.engine._has_events or dialect._has_events:
             remember(context)
         return context
 

@@ -98,11 +98,24 @@ def adopt(instance: object, scope: Tenant, tables: Tables) -> None:
     state: Any = inspect(instance)
     for attribute, description in _tenant_attributes(state.mapper, tables):
         owner = state.dict.get(attribute)
-        if owner is None:
-            if state.key is None and description.kind is Kind.SCOPED:
-                setattr(instance, attribute, scope.id)
-        elif owner != scope.id:
-            raise _foreign(state, description)
+        if owner is not None:
+            if owner != scope.id:
+                raise _foreign(state, description)
+        elif state.key is not None and attribute not in state.dict:
+            _forget(state, description)
+        elif state.key is None and description.kind is Kind.SCOPED:
+            setattr(instance, attribute, scope.id)
+
+
+def _forget(state: Any, description: TableDescription) -> None:
+    """Let an object that does not say whose it is be read again before anything of it is served."""
+    if state.modified:
+        raise ForeignTenantError(
+            f"this {state.class_.__name__} has changes, and its {description.key}.{description.tenant_column} is not "
+            "loaded, so nobody knows whose it is.\nLoad the column before the object is detached.",
+            tables=(description.key,),
+        )
+    state._expire(state.dict, set())
 
 
 _attributes: weakref.WeakKeyDictionary[Any, tuple[Tables, tuple[tuple[str, TableDescription], ...]]]

@@ -38,7 +38,7 @@ def _watch(dialect: Any) -> None:
     def batches(*args: Any, **kw: Any) -> Iterator[Any]:
         context = kw["context"] if "context" in kw else args[5]
         for batch in deliver(*args, **kw):
-            if context.partywall_expected is not None:
+            if getattr(context, "partywall_expected", None) is not None:  # an unscoped one expects nothing
                 _expect(context, batch.replaced_statement, batch.replaced_parameters)
             yield batch
 
@@ -72,14 +72,14 @@ def _checked(send: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compare(expected: tuple[str, list[Any]], statement: str, parameters: Any) -> None:
     before, values = expected
+    if type(statement) is not str:  # one of another type may say that it is equal
+        raise _rewritten("SQL", before)
     if statement != before:
         head, found, tail = statement.partition(before)
         if not found or not all(not part.strip() or _APPENDED.fullmatch(part) for part in (head, tail)):
             raise _rewritten("SQL", before)
     now = _values(parameters)
-    if len(now) != len(values) or any(
-        one is not other and one != other for one, other in zip(now, values, strict=True)
-    ):
+    if len(now) != len(values) or any(one is not other for one, other in zip(now, values, strict=True)):
         raise _rewritten("parameters", before)
 
 

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, null, select
-from sqlalchemy.sql import coercions, elements, roles
+from sqlalchemy import Select, null, select, true
+from sqlalchemy.sql import coercions, elements, operators, roles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.crud import REQUIRED
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
 from partywall._compat import drop_ordered_values
@@ -59,27 +58,24 @@ class ScopedWriter(ScopedCompiler):
     Prints writes restricted to the tenant in scope.
 
     Attributes:
-        filled: Names of parameters, beside our own, that the door sets to the tenant: what the tenant
-            column gets in an INSERT.
         given_as: Names under which the application's parameters may carry a tenant, and what it is for.
             Empty if, and only if, no tenant column is written.
         given: Values for the tenant column that stand in the statement.
     """
 
-    filled: tuple[str, ...]
     given_as: dict[str, tuple[str, str]]
     given: list[GivenTenant]
 
-    _application_keys: Any = None
+    _fills: dict[str, BindParameter[Any]]
 
     def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
-        self.filled, self.given_as, self.given = (), {}, []
+        self.given_as, self.given, self._fills = {}, [], {}
         super().__init__(dialect, statement, *args, **kw)
 
     @property
     def tenant_keys(self) -> tuple[str, ...]:
         """Names of all parameters that the door sets to the tenant."""
-        return (TENANT_PARAMETER, *self.filled) if TENANT_PARAMETER in self.binds else self.filled
+        return (TENANT_PARAMETER, *self._fills) if TENANT_PARAMETER in self.binds else tuple(self._fills)
 
     def visit_insert(self, insert_stmt: Any, *args: Any, **kw: Any) -> str:
         return self._visit_write(insert_stmt, self._scope_insert, super().visit_insert, args, kw)
@@ -100,25 +96,27 @@ class ScopedWriter(ScopedCompiler):
         entities, the sources of UPDATE ... FROM and DELETE ... USING are known, and nothing is printed.
         """
         nested = bool(self.stack) or kw.get("visiting_cte") is not None
-        keys = self.column_keys
-        if nested:
-            self.column_keys = self._application_keys  # without those that only the outer statement expects
-        else:
-            self._application_keys = keys
 
         def make_state(final: Any, compiler: Any, **options: Any) -> Any:
             state = type(statement)._compile_state_factory(final, compiler, **options)
             state.statement.__dict__.pop("_compile_state_factory", None)
             examine(state.statement, self.vocabulary)
+            _check_keys(state, self.vocabulary)
             scope(state, nested)
             return state
 
         scoped = statement._clone()
         scoped._compile_state_factory = make_state
-        text = visit(scoped, *args, **kw)
-        if nested:
-            self.column_keys = keys
-        return text
+        return visit(scoped, *args, **kw)
+
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
+        name = self._truncate_bindparam(bindparam)  # type: ignore[no-untyped-call]  # SQLAlchemy's
+        fill = self._fills.get(bindparam.key, self._fills.get(name))
+        if fill is None:
+            return super().visit_bindparam(bindparam, *args, **kw)
+        if fill is not bindparam:
+            raise _name_taken(bindparam.key)
+        return super().visit_bindparam(bindparam, *args, **{**kw, "literal_binds": False})
 
     # The three kinds.
 
@@ -168,6 +166,8 @@ class ScopedWriter(ScopedCompiler):
         self.used[description.key] = description
         for column in table.c:
             self._check_column_of(description, column)
+        if len({column.name for column in table.c}) < len(table.c):
+            raise RefusedStatementError(f"this table() of {description.key} names a column twice.")
         if description.writable is Visible.NONE:
             what = "the tenants table" if description.kind is Kind.TENANTS else "shared by all tenants"
             raise RefusedStatementError(
@@ -198,18 +198,13 @@ class ScopedWriter(ScopedCompiler):
     def _scope_rows(self, state: Any, column: Any, description: TableDescription, *, nested: bool) -> None:
         """Fill the tenant column in a VALUES of several rows."""
         rows = []
-        names = []
         for number, row in enumerate(state._multi_parameters):
             rest, given = _split(row.items(), column)
             for value in given:
                 self._leave_for_the_door(value, description, row=number + 1)
-            # REQUIRED becomes a parameter of this name, as for any other value (crud.py).
-            rest[column.key] = self.tenant if nested else REQUIRED
-            names.append(f"{column.key}_m{number}")
+            rest[column.key] = self.tenant if nested else self._fill(f"{column.key}_m{number}")
             rows.append(rest)
         state._multi_parameters, state._dict_parameters = rows, rows[0]
-        if not nested:
-            self.filled += tuple(names)
 
     def _scope_insert_from_select(self, state: Any, column: Any, description: TableDescription) -> None:
         names = [_key(name) for name in state.statement._select_names]
@@ -225,7 +220,8 @@ class ScopedWriter(ScopedCompiler):
             if given is not None:
                 for value in given.base_columns:
                     self._leave_for_the_door(value, description)
-            rows = select(*columns.values(), self.tenant).select_from(subquery)
+            # true(): SQLite reads ON CONFLICT after a join as the join's ON (SQLite, UPSERT, "Parsing Ambiguity").
+            rows = select(*columns.values(), self.tenant).select_from(subquery).where(true())
             names = list(columns)
         else:
             rows = rows.add_columns(self.tenant)
@@ -251,14 +247,23 @@ class ScopedWriter(ScopedCompiler):
         """Let the tenant column be set to the tenant in scope, whatever was given for it."""
         for value in given:
             self._leave_for_the_door(value, description)
-        if nested:
-            state._dict_parameters = {**(state._dict_parameters or {}), column.key: self.tenant}
-            state._no_parameters = False
-            return
-        # A parameter like that of any other column, so that insertmanyvalues and primary keys find it where they look.
-        self.filled += (column.key,)
-        if self.column_keys is not None or not state._no_parameters:
-            self.column_keys = [*(self.column_keys or ()), column.key]
+        if state._no_parameters and self.column_keys is None:
+            return  # printed for show, with a parameter for each column
+        value = self.tenant if nested else self._fill(column.key)
+        state._dict_parameters = {**(state._dict_parameters or {}), column.key: value}
+        state._no_parameters = False
+
+    def _fill(self, name: str) -> BindParameter[Any]:
+        """
+        Return a parameter that the door sets to the tenant, as SQLAlchemy names that of a column.
+
+        So insertmanyvalues, sentinels and primary keys find it where they look. Its type is that of the
+        tenancy: that of the statement's own column could change the value.
+        """
+        if name in self.binds:
+            raise _name_taken(name)
+        fill = self._fills[name] = BindParameter(name, type_=self.vocabulary.tables.tenant_type, required=True)
+        return fill
 
     def _application_may_give(self, column: Any, description: TableDescription) -> None:
         self.given_as[column.key] = (description.key, column.name)
@@ -308,7 +313,11 @@ class ScopedWriter(ScopedCompiler):
 
     def _stands_for_the_tenant(self, base: Any) -> bool:
         table = base_table(getattr(base, "table", None))
-        return table is not None and base.name == self.vocabulary.describe(table).tenant_column
+        if table is None:
+            return False
+        description = self.vocabulary.describe(table)
+        # Of a table with shared rows it may be NULL.
+        return base.name == description.tenant_column and description.readable is Visible.OWN
 
     # Upserts.
 
@@ -365,13 +374,39 @@ class ScopedWriter(ScopedCompiler):
 
     def _beyond_the_rule(self, visit: str) -> Any:
         """Return the dialect's method inside an INSERT; elsewhere ours, whose rule refuses sequences."""
-        in_insert = bool(self.stack) and self.stack[-1]["selectable"].__visit_name__ == "insert"
+        in_insert = any(each["selectable"].__visit_name__ == "insert" for each in self.stack)
         return getattr(super(ScopedCompiler, self) if in_insert else super(), visit)
+
+
+def _name_taken(name: str) -> RefusedStatementError:
+    return RefusedStatementError(
+        f"the parameter name {name!r} is that of a tenant column which is filled: choose another one."
+    )
 
 
 def _key(column: Any) -> Any:
     """Return the key by which SQLAlchemy knows a column that was given as a string or object; None for expressions."""
     return coercions.expect(roles.DMLColumnRole, column, as_key=True)
+
+
+def _check_keys(state: Any, vocabulary: Vocabulary) -> None:
+    """Refuse expressions where the name of a column belongs, but for elements of an array or a JSON value."""
+    for values in state._multi_parameters or [state._dict_parameters or {}]:
+        for key in values:
+            if isinstance(key, (str, elements.ColumnClause)):
+                continue
+            if isinstance(key, elements.BinaryExpression) and key.operator in _ITEMS:
+                column = key.left
+                tenant = vocabulary.describe(base_table(state.statement.table)).tenant_column
+                if isinstance(column, elements.ColumnClause) and column.name != tenant:
+                    examine(key, vocabulary)
+                    continue
+            raise RefusedStatementError(
+                f"an expression ({type(key).__name__}) stands where the name of a column belongs."
+            )
+
+
+_ITEMS = (operators.getitem, operators.json_getitem_op, operators.json_path_getitem_op)
 
 
 def _split(values: Iterable[tuple[Any, Any]], column: Any) -> tuple[dict[Any, Any], list[Any]]:
