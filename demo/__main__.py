@@ -11,20 +11,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo import report
-from demo.check import ask, try_to_read
-from demo.hostile import HOSTILE_READS
-from demo.load import open_world
+from demo.books import look
+from demo.check import ask
+from demo.check_hostile import ATTACKED, try_to_read, try_to_write
+from demo.check_writes import carry_out
+from demo.hostile import HOSTILE_READS, Hostile
+from demo.hostile_writes import HOSTILE_WRITES
+from demo.load import World, open_world
 from demo.questions import QUESTIONS
+from demo.writes import WRITES
 
 LOG_WIDTH = 116  # columns, where no terminal says how many it has
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Load two distributors, ask every question, try every hostile read, and print what became of them.
+    Load two distributors, ask every question, make every write, try everything hostile, and print what became of it.
 
     Returns:
-        The exit status: 0, or 1 if anything leaked or an answer was another than alone.
+        The exit status: 0, or 1 if anything leaked or an answer or a write was another than alone.
     """
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
@@ -43,17 +48,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for question in progress.track(QUESTIONS, description="asking")
             for tenant_id in tenants
         ]
-        reads = [read for read in HOSTILE_READS if world.plain.dialect.name in read.databases]
-        verdicts = [
-            try_to_read(read, world, tenant_id)
-            for read in progress.track(reads, description="trying to read")
+        written = [
+            carry_out(write, world, tenant_id, repeat=options.repeat)
+            for write in progress.track(WRITES, description="writing")
             for tenant_id in tenants
         ]
-    report.print_facts(console, world)
-    report.print_questions(console, world, asked, repeat=options.repeat)
-    report.print_hostile_reads(console, world, verdicts)
-    report.print_closing(console, asked, verdicts, seconds=time.monotonic() - began)
-    return report.exit_status(asked, verdicts)
+        before = look(world.plain)
+        reads = [
+            try_to_read(read, world, tenant_id)
+            for read in progress.track(_possible(HOSTILE_READS, world), description="trying to read")
+            for tenant_id in tenants
+        ]
+        attacked = look(world.plain, ATTACKED)
+        writes = [
+            try_to_write(write, world, tenant_id, attacked)
+            for write in progress.track(_possible(HOSTILE_WRITES, world), description="trying to write")
+            for tenant_id in tenants
+        ]
+        untouched = look(world.plain) == before
+    findings = report.Findings(asked, written, reads, writes, untouched, time.monotonic() - began)
+    report.print_findings(console, world, findings, repeat=options.repeat)
+    return findings.exit_status
+
+
+def _possible(attempts: Sequence[Hostile], world: World) -> Sequence[Hostile]:
+    return [each for each in attempts if world.plain.dialect.name in each.databases]
 
 
 def _parser() -> argparse.ArgumentParser:

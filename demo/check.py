@@ -1,4 +1,4 @@
-"""Asks every question and makes every hostile read, and compares with a database that holds only the one who asks."""
+"""Asks every question, and compares with a database that holds only the one who asks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from demo.by_hand import by_hand
-from demo.hostile import HostileRead
 from demo.load import World
 from demo.questions import Question, Rows, Statement
-from partywall import PartywallError, tenant
+from partywall import tenant
 
-__all__ = ["Asked", "Verdict", "ask", "try_to_read"]
+__all__ = ["Asked", "ask", "in_turn"]
 
 # Quick questions are asked more often, as their times vary more: up to MORE times as often,
 # in SPARE seconds for each turn after the first.
@@ -62,28 +60,38 @@ def ask(question: Question, world: World, tenant_id: int, *, repeat: int) -> Ask
 
     expected = _comparable(question, _answer(question, question.ask, world.alone[tenant_id]))
     answer, by_hand_answer = scoped(), filtered()  # these also fill the caches
-    times: dict[Callable[[], Rows], list[float]] = {scoped: [], filtered: []}
-    with _no_garbage_collection():
-        while len(times[scoped]) < repeat or (
-            len(times[scoped]) < MORE * repeat and _spent(times) < SPARE * (repeat - 1)
-        ):
-            for run in (scoped, filtered) if len(times[scoped]) % 2 else (filtered, scoped):
-                began = time.perf_counter()
-                run()
-                times[run].append(time.perf_counter() - began)
+    scoped_time, filtered_time = in_turn(lambda: _timed(scoped), lambda: _timed(filtered), repeat=repeat)
     return Asked(
         question,
         tenant_id,
         question.headline(answer),
         _comparable(question, answer) == expected,
         _comparable(question, by_hand_answer) == expected,
-        statistics.median(times[scoped]),
-        statistics.median(times[filtered]),
+        scoped_time,
+        filtered_time,
     )
 
 
-def _spent(times: dict[Callable[[], Rows], list[float]]) -> float:
-    return sum(map(sum, times.values()))
+Timed = Callable[[], float]
+"""Runs something and returns the seconds that count."""
+
+
+def _timed(run: Callable[[], Rows]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def in_turn(one: Timed, other: Timed, *, repeat: int) -> tuple[float, float]:
+    """Run two things in turn, *repeat* times or more, and return the median of what each says it took."""
+    times: dict[Timed, list[float]] = {one: [], other: []}
+    with _no_garbage_collection():
+        while len(times[one]) < repeat or (
+            len(times[one]) < MORE * repeat and sum(map(sum, times.values())) < SPARE * (repeat - 1)
+        ):
+            for run in (one, other) if len(times[one]) % 2 else (other, one):
+                times[run].append(run())
+    return statistics.median(times[one]), statistics.median(times[other])
 
 
 @contextlib.contextmanager
@@ -104,70 +112,3 @@ def _answer(question: Question, build: Callable[[], Statement], engine: Engine) 
 
 def _comparable(question: Question, rows: Rows) -> Rows:
     return rows if question.ordered else sorted(rows, key=repr)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """
-    What became of a hostile read.
-
-    Attributes:
-        words: ``"refused: ..."``, ``"own rows only"`` and the like, or ``"LEAK"``.
-        leaked: Whether anything came back that the attacker alone would not have seen, be it an error.
-        reads_unguarded: Whether the same read gets at the other's data where nothing is guarded; else it
-            proves nothing.
-    """
-
-    read: HostileRead
-    tenant_id: int
-    words: str
-    leaked: bool
-    reads_unguarded: bool
-
-
-def try_to_read(read: HostileRead, world: World, tenant_id: int) -> Verdict:
-    """Let one distributor try to read the other's rows: guarded, unguarded, and with nobody else there."""
-    other = next(each for each in world.alone if each != tenant_id)
-
-    def attempt(engine: Engine) -> _Outcome:
-        in_scope = tenant(tenant_id) if read.scoped else contextlib.nullcontext()
-        with in_scope, Session(engine) as session:
-            try:
-                return _Outcome(list(read.attempt(session, other)), None)
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is an outcome to compare
-                return _Outcome(None, error)
-
-    alone, unguarded, guarded = map(attempt, (world.alone[tenant_id], world.plain, world.guarded))
-    leaked = False
-    if isinstance(guarded.error, PartywallError):
-        words = f"refused: {type(guarded.error).__name__}"
-    elif not guarded.is_like(alone):
-        words, leaked = f"LEAK: {guarded}, alone {alone}", True
-    elif guarded.error is not None:
-        words = f"nothing found: {type(guarded.error).__name__}"
-    elif not any(guarded.values()):
-        words = "nothing found"
-    else:
-        words = "own rows only"
-    return Verdict(read, tenant_id, words, leaked, unguarded.error is None and not unguarded.is_like(alone))
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    rows: Rows | None
-    error: Exception | None
-
-    def is_like(self, other: _Outcome) -> bool:
-        """Whether rows and kind of error are the same. A read that spies on the order returns positions."""
-        return type(self.error) is type(other.error) and (
-            self.rows == other.rows
-            if self.rows is None or other.rows is None
-            else sorted(self.rows, key=repr) == sorted(other.rows, key=repr)
-        )
-
-    def values(self) -> Iterator[Any]:
-        for row in self.rows or ():
-            yield from row if isinstance(row, tuple) else (row,)
-
-    def __str__(self) -> str:
-        return f"{len(self.rows):,} rows" if self.rows is not None else type(self.error).__name__

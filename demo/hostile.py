@@ -1,14 +1,15 @@
 """
 Reads that try to get at the other distributor's rows. All of them do where nothing is guarded.
 
-Each takes a Session and the id of the distributor it is after, and returns what it could read as plain data.
+Each takes a Session and the id of the distributor it is after, and returns what it could read as plain data. The writes
+are in hostile_writes.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import (
     BindParameter,
@@ -41,16 +42,16 @@ from sqlalchemy.types import UserDefinedType
 from demo.models import Customer, Distributor, Order, Supplier
 from partywall import tenant
 
-__all__ = ["HOSTILE_READS", "HostileRead"]
+__all__ = ["DATABASES", "HOSTILE_READS", "Hostile", "Listing", "listing", "plain"]
 
 DATABASES = ("sqlite", "postgresql")
 THEIRS = "(SELECT max(c_name || c_phone) FROM customer WHERE tenant_id = {})"
 
 
 @dataclass(frozen=True)
-class HostileRead:
+class Hostile:
     """
-    A read that is after another distributor's rows.
+    A read or a write that is after another distributor's rows.
 
     Attributes:
         attempt: Makes it; its docstring says what it does.
@@ -71,19 +72,33 @@ class HostileRead:
         return (self.attempt.__doc__ or self.name).strip()
 
 
-HOSTILE_READS: list[HostileRead] = []
-
 _Attempt = Callable[[Session, int], Sequence[Any]]
 
 
-def hostile(*, scoped: bool = True, databases: tuple[str, ...] = DATABASES) -> Callable[[_Attempt], _Attempt]:
-    """List a function among the hostile reads."""
+class Listing(Protocol):
+    """Takes an attempt's options and returns a decorator."""
 
-    def add(attempt: _Attempt) -> _Attempt:
-        HOSTILE_READS.append(HostileRead(attempt, scoped, databases))
-        return attempt
+    def __call__(
+        self, *, scoped: bool = True, databases: tuple[str, ...] = DATABASES
+    ) -> Callable[[_Attempt], _Attempt]: ...
 
-    return add
+
+def listing(listed: list[Hostile]) -> Listing:
+    """Return what lists a function among some attempts."""
+
+    def hostile(*, scoped: bool = True, databases: tuple[str, ...] = DATABASES) -> Callable[[_Attempt], _Attempt]:
+        def add(attempt: _Attempt) -> _Attempt:
+            listed.append(Hostile(attempt, scoped, databases))
+            return attempt
+
+        return add
+
+    return hostile
+
+
+HOSTILE_READS: list[Hostile] = []
+
+hostile = listing(HOSTILE_READS)
 
 
 def plain(result: Result[Any]) -> list[Any]:

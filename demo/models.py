@@ -126,7 +126,9 @@ class Order(Scoped, Base):
     )
 
     customer: Mapped[Customer] = relationship(back_populates="orders")
-    lines: Mapped[list[LineItem]] = relationship(back_populates="order", order_by="LineItem.l_linenumber")
+    lines: Mapped[list[LineItem]] = relationship(
+        back_populates="order", order_by="LineItem.l_linenumber", cascade="all, delete-orphan"
+    )
     half_keyed_customers: Mapped[list[Customer]] = relationship(
         primaryjoin="Order.o_custkey == foreign(Customer.c_custkey)",
         order_by="(Customer.c_custkey, Customer.tenant_id)",

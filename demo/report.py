@@ -1,9 +1,10 @@
-"""Prints what became of the questions and the hostile reads, for terminals and for logs."""
+"""Prints what became of the questions, the writes and the hostile attempts, for terminals and for logs."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy
 from rich import box
@@ -12,34 +13,65 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from demo.check import Asked, Verdict
+from demo.check import Asked
+from demo.check_hostile import Verdict
+from demo.check_writes import Written
 from demo.load import World
 
-__all__ = ["exit_status", "print_closing", "print_facts", "print_hostile_reads", "print_questions", "print_title"]
+__all__ = ["Findings", "print_findings", "print_title"]
 
 NOTE = "dim"
 
 
-def exit_status(asked: Sequence[Asked], verdicts: Sequence[Verdict]) -> int:
-    """Return 1 if a row of anybody else's was seen, or an answer was another than alone; else 0."""
-    answered = all(each.same_as_alone and each.by_hand_same for each in asked)
-    return 0 if answered and not any(each.leaked for each in verdicts) else 1
+@dataclass(frozen=True)
+class Findings:
+    """
+    What the demo found.
+
+    Attributes:
+        untouched: Whether, when all hostile writes had been tried, every row of every table was as before.
+        seconds: How long everything took.
+    """
+
+    asked: Sequence[Asked]
+    written: Sequence[Written]
+    reads: Sequence[Verdict]
+    writes: Sequence[Verdict]
+    untouched: bool
+    seconds: float
+
+    @property
+    def exit_status(self) -> int:
+        """Return 1 if anything leaked, or anything was another than alone; else 0."""
+        answered = all(each.same_as_alone and each.by_hand_same for each in self.asked)
+        wrote = all(each.same_as_alone and each.others_untouched and each.by_hand_same for each in self.written)
+        leaked = any(each.leaked for each in (*self.reads, *self.writes))
+        return 0 if answered and wrote and self.untouched and not leaked else 1
+
+
+def print_findings(console: Console, world: World, findings: Findings, *, repeat: int) -> None:
+    _print_facts(console, world)
+    _print_questions(console, world, findings.asked, repeat=repeat)
+    _print_writes(console, world, findings.written, repeat=repeat)
+    _print_hostile_reads(console, world, findings.reads)
+    _print_hostile_writes(console, world, findings)
+    _print_closing(console, findings)
 
 
 def print_title(console: Console) -> None:
     title = Text("partywall: two distributors share one database", style="bold")
-    text = Text("Each asks its questions as if it were alone there. Then each tries to read the other's rows.")
+    text = Text("Each reads and writes as if it were alone there. Then each tries to get at the other's rows.")
     console.print(Panel(Text("\n").join((title, text)), box=box.ROUNDED, border_style="cyan"))
 
 
-def print_facts(console: Console, world: World) -> None:
+def _print_facts(console: Console, world: World) -> None:
     rows = ", ".join(f"{world.names[each]} {count:,}" for each, count in world.rows.items())
     console.print(
         Text(f"{world.database}, SQLAlchemy {sqlalchemy.__version__}, data from {world.generator}. Rows: {rows}.", NOTE)
     )
 
 
-def print_questions(console: Console, world: World, asked: Sequence[Asked], *, repeat: int) -> None:
+def _print_questions(console: Console, world: World, asked: Sequence[Asked], *, repeat: int) -> None:
     table = Table(
         title="Questions, with no tenant filter in any of them",
         box=box.SIMPLE_HEAD,
@@ -60,7 +92,7 @@ def print_questions(console: Console, world: World, asked: Sequence[Asked], *, r
             "\n".join(each.headline for each in group),
             Text("\n").join(_sameness(each.same_as_alone) for each in group),
             "\n".join(_milliseconds(each.scoped) for each in group),
-            Text("\n").join(_hand_time(each) for each in group),
+            Text("\n").join(_hand_time(each.filtered_by_hand, right=each.by_hand_same) for each in group),
             "\n".join(f"{each.scoped / each.filtered_by_hand:.2f}" for each in group),
         )
     console.print(table)
@@ -85,24 +117,55 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.1f}"
 
 
-def _hand_time(asked: Asked) -> Text:
-    return Text(_milliseconds(asked.filtered_by_hand)) if asked.by_hand_same else Text("WRONG", "bold red")
+def _hand_time(seconds: float, *, right: bool) -> Text:
+    return Text(_milliseconds(seconds)) if right else Text("WRONG", "bold red")
 
 
-def print_hostile_reads(console: Console, world: World, verdicts: Sequence[Verdict]) -> None:
-    table = Table(title="Hostile reads, by each of the other's rows", box=box.SIMPLE_HEAD, title_style="bold")
-    table.add_column("Tried", ratio=1)
-    table.add_column("Unguarded", no_wrap=True)
-    table.add_column("Guarded")
-    for name in dict.fromkeys(each.read.name for each in verdicts):
-        group = [each for each in verdicts if each.read.name == name]
-        reads = all(each.reads_unguarded for each in group)
+def _print_writes(console: Console, world: World, written: Sequence[Written], *, repeat: int) -> None:
+    table = Table(
+        title="Writes, with no tenant in any value or condition",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("Write", ratio=1)
+    table.add_column("Written by", no_wrap=True)
+    table.add_column("What it did", no_wrap=True)
+    table.add_column("As\nalone", no_wrap=True)
+    table.add_column("The\nother's", no_wrap=True)
+    for heading in ("scoped\nms", "by hand\nms", "\nratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in dict.fromkeys(each.write.name for each in written):
+        group = [each for each in written if each.write.name == name]
         table.add_row(
-            Text(group[0].read.title),
-            Text("leaks", "yellow") if reads else Text("finds nothing", NOTE),
-            _verdict(world, group),
+            group[0].write.title,
+            "\n".join(world.names[each.tenant_id] for each in group),
+            "\n".join(each.headline for each in group),
+            Text("\n").join(_sameness(each.same_as_alone) for each in group),
+            Text("\n").join(_untouched(each.others_untouched) for each in group),
+            "\n".join(_milliseconds(each.scoped) for each in group),
+            Text("\n").join(_hand_time(each.by_hand, right=each.by_hand_same) for each in group),
+            "\n".join(f"{each.scoped / each.by_hand:.2f}" for each in group),
         )
     console.print(table)
+    console.print(
+        Text(
+            "As alone: after the commit the distributor's rows in all tables are exactly those of the database with "
+            "this distributor only, after the same write. The other's: its rows, and the shared ones, are as before. "
+            "Rows are counted and summed by a cursor of the driver's own.\n"
+            f"Times: median of {repeat} or more runs in turn, each in a new Session that is rolled back outside of the "
+            "time. By hand: the write of demo/writes_by_hand.py, on a plain engine over the same shared database.",
+            NOTE,
+        )
+    )
+
+
+def _untouched(untouched: bool) -> Text:
+    return Text("untouched", "green") if untouched else Text("CHANGED", "bold red")
+
+
+def _print_hostile_reads(console: Console, world: World, verdicts: Sequence[Verdict]) -> None:
+    _print_hostile(console, world, "Hostile reads, by each of the other's rows", verdicts)
     console.print(
         Text(
             "Guarded: what came back equals what the same read returns on a database with the reader only; if not, it "
@@ -115,6 +178,35 @@ def print_hostile_reads(console: Console, world: World, verdicts: Sequence[Verdi
     )
 
 
+def _print_hostile_writes(console: Console, world: World, findings: Findings) -> None:
+    _print_hostile(console, world, "Hostile writes, by each among the other's rows", findings.writes)
+    console.print(
+        Text(
+            "Guarded: no row that is not the writer's is another than before, and what came back equals what a "
+            "database with the writer only returns; if not, it is a leak. All are rolled back.",
+            NOTE,
+        )
+    )
+    if not findings.untouched:
+        console.print(Text("LEAK: after all of them, the shared database holds other rows than before.", "bold red"))
+
+
+def _print_hostile(console: Console, world: World, title: str, verdicts: Sequence[Verdict]) -> None:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold")
+    table.add_column("Tried", ratio=1)
+    table.add_column("Unguarded", no_wrap=True)
+    table.add_column("Guarded")
+    for name in dict.fromkeys(each.attempt.name for each in verdicts):
+        group = [each for each in verdicts if each.attempt.name == name]
+        unguarded = next((each.unguarded for each in group), "") if all(each.unguarded for each in group) else ""
+        table.add_row(
+            Text(group[0].attempt.title),
+            Text(unguarded, "yellow") if unguarded else Text("finds nothing", NOTE),
+            _verdict(world, group),
+        )
+    console.print(table)
+
+
 def _verdict(world: World, group: Sequence[Verdict]) -> Text:
     if len({each.words for each in group}) == 1:
         return _words(group[0])
@@ -125,18 +217,26 @@ def _words(verdict: Verdict) -> Text:
     return Text(verdict.words, "bold red" if verdict.leaked else "green")
 
 
-def print_closing(console: Console, asked: Sequence[Asked], verdicts: Sequence[Verdict], *, seconds: float) -> None:
-    same = sum(each.same_as_alone for each in asked)
-    leaks = sum(each.leaked for each in verdicts)
-    refused = sum(each.words.startswith("refused") for each in verdicts)
-    ratios = [each.scoped / each.filtered_by_hand for each in asked]
-    good = exit_status(asked, verdicts) == 0
+def _print_closing(console: Console, findings: Findings) -> None:
+    hostile = (*findings.reads, *findings.writes)
+    leaks = sum(each.leaked for each in hostile)
+    refused = sum(each.words.startswith("refused") for each in hostile)
     console.print()
     console.print(
         Text(
-            f"{same} of {len(asked)} answers the same as alone, at {statistics.median(ratios):.2f} of the time of the "
-            f"query filtered by hand (median). {len(verdicts)} hostile reads: {refused} refused, "
-            f"{len(verdicts) - refused - leaks} saw nothing but their own, {leaks} leaked. {seconds:.0f} s.",
-            "bold green" if good else "bold red",
+            f"{_same(findings.asked)} answers and {_same(findings.written)} writes the same as alone, at "
+            f"{_median(each.scoped / each.filtered_by_hand for each in findings.asked)} and "
+            f"{_median(each.scoped / each.by_hand for each in findings.written)} of the time by hand (medians). "
+            f"{len(findings.reads)} hostile reads and {len(findings.writes)} hostile writes: {refused} refused, "
+            f"{len(hostile) - refused - leaks} met nothing but their own, {leaks} leaked. {findings.seconds:.0f} s.",
+            "bold green" if findings.exit_status == 0 else "bold red",
         )
     )
+
+
+def _same(found: Sequence[Asked] | Sequence[Written]) -> str:
+    return f"{sum(each.same_as_alone for each in found)} of {len(found)}"
+
+
+def _median(ratios: Iterable[float]) -> str:
+    return f"{statistics.median(ratios):.2f}"
