@@ -14,11 +14,13 @@ from demo import report
 from demo.books import look
 from demo.check import ask
 from demo.check_hostile import ATTACKED, try_to_read, try_to_write
+from demo.check_text import ask_text
 from demo.check_writes import carry_out
 from demo.hostile import HOSTILE_READS, Hostile
 from demo.hostile_writes import HOSTILE_WRITES
 from demo.load import World, open_world
 from demo.questions import QUESTIONS
+from demo.tpch import TPCH
 from demo.writes import WRITES
 
 LOG_WIDTH = 116  # columns, where no terminal says how many it has
@@ -26,7 +28,7 @@ LOG_WIDTH = 116  # columns, where no terminal says how many it has
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Load two distributors, ask every question, make every write, try everything hostile, and print what became of it.
+    Load two distributors, ask every question, in SQL too, make every write, try everything hostile, and print it.
 
     Returns:
         The exit status: 0, or 1 if anything leaked or an answer or a write was another than alone.
@@ -48,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for question in progress.track(QUESTIONS, description="asking")
             for tenant_id in tenants
         ]
+        texts = [
+            ask_text(query, world, tenant_id, repeat=options.repeat)
+            for query in progress.track(TPCH, description="asking in SQL")
+            for tenant_id in tenants
+        ]
         written = [
             carry_out(write, world, tenant_id, repeat=options.repeat)
             for write in progress.track(WRITES, description="writing")
@@ -66,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for tenant_id in tenants
         ]
         untouched = look(world.plain) == before
-    findings = report.Findings(asked, written, reads, writes, untouched, time.monotonic() - began)
+    findings = report.Findings(asked, texts, written, reads, writes, untouched, time.monotonic() - began)
     report.print_findings(console, world, findings, repeat=options.repeat)
     return findings.exit_status
 

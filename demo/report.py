@@ -1,4 +1,4 @@
-"""Prints what became of the questions, the writes and the hostile attempts, for terminals and for logs."""
+"""Prints what became of the questions, SQL texts, writes and hostile attempts, for terminals and for logs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from demo.check import Asked
 from demo.check_hostile import Verdict
+from demo.check_text import AskedText
 from demo.check_writes import Written
 from demo.load import World
 
@@ -34,6 +35,7 @@ class Findings:
     """
 
     asked: Sequence[Asked]
+    texts: Sequence[AskedText]
     written: Sequence[Written]
     reads: Sequence[Verdict]
     writes: Sequence[Verdict]
@@ -44,14 +46,16 @@ class Findings:
     def exit_status(self) -> int:
         """Return 1 if anything leaked, or anything was another than alone; else 0."""
         answered = all(each.same_as_alone and each.by_hand_same for each in self.asked)
+        texts = all(each.same_as_alone for each in self.texts)
         wrote = all(each.same_as_alone and each.others_untouched and each.by_hand_same for each in self.written)
         leaked = any(each.leaked for each in (*self.reads, *self.writes))
-        return 0 if answered and wrote and self.untouched and not leaked else 1
+        return 0 if answered and texts and wrote and self.untouched and not leaked else 1
 
 
 def print_findings(console: Console, world: World, findings: Findings, *, repeat: int) -> None:
     _print_facts(console, world)
     _print_questions(console, world, findings.asked, repeat=repeat)
+    _print_texts(console, world, findings.texts, repeat=repeat)
     _print_writes(console, world, findings.written, repeat=repeat)
     _print_hostile_reads(console, world, findings.reads)
     _print_hostile_writes(console, world, findings)
@@ -104,6 +108,44 @@ def _print_questions(console: Console, world: World, asked: Sequence[Asked], *, 
             "the last row or lazy load; garbage collector off.\n"
             "By hand: the statement of demo/by_hand.py, on a plain engine over the same shared database. Its loads of "
             "related objects are not filtered a second time: the composite foreign keys already compare the tenant.",
+            NOTE,
+        )
+    )
+
+
+def _print_texts(console: Console, world: World, texts: Sequence[AskedText], *, repeat: int) -> None:
+    table = Table(
+        title="The 22 queries of TPC-H, as SQL text",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("Query", ratio=1)
+    table.add_column("Asked by", no_wrap=True)
+    table.add_column("Rows", justify="right", no_wrap=True)
+    table.add_column("As\nalone", no_wrap=True)
+    for heading in ("first\nms", "then\nms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number in dict.fromkeys(each.query.number for each in texts):
+        group = [each for each in texts if each.query.number == number]
+        table.add_row(
+            str(number),
+            group[0].query.title,
+            "\n".join(world.names[each.tenant_id] for each in group),
+            "\n".join("" if each.rows is None else f"{each.rows:,}" for each in group),
+            Text("\n").join(
+                Text(each.failure, "bold red") if each.failure else _sameness(each.same_as_alone) for each in group
+            ),
+            "\n".join("" if each.first is None else _milliseconds(each.first) for each in group),
+            "\n".join("" if each.then is None else _milliseconds(each.then) for each in group),
+        )
+    console.print(table)
+    console.print(
+        Text(
+            "Each is a text() of demo/tpch.py, executed in a Session. It names no tenant and joins by key alone; on a "
+            "plain engine over the shared database every one of them mixes the distributors' rows.\n"
+            f"Times: the first run, in which a text is parsed for everybody, and the median of {repeat} runs after it.",
             NOTE,
         )
     )
@@ -224,7 +266,8 @@ def _print_closing(console: Console, findings: Findings) -> None:
     console.print()
     console.print(
         Text(
-            f"{_same(findings.asked)} answers and {_same(findings.written)} writes the same as alone, at "
+            f"{_same(findings.asked)} answers, {_same(findings.texts)} SQL texts and "
+            f"{_same(findings.written)} writes the same as alone, answers and writes at "
             f"{_median(each.scoped / each.filtered_by_hand for each in findings.asked)} and "
             f"{_median(each.scoped / each.by_hand for each in findings.written)} of the time by hand (medians). "
             f"{len(findings.reads)} hostile reads and {len(findings.writes)} hostile writes: {refused} refused, "
@@ -234,7 +277,7 @@ def _print_closing(console: Console, findings: Findings) -> None:
     )
 
 
-def _same(found: Sequence[Asked] | Sequence[Written]) -> str:
+def _same(found: Sequence[Asked] | Sequence[AskedText] | Sequence[Written]) -> str:
     return f"{sum(each.same_as_alone for each in found)} of {len(found)}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
 from partywall import Tenancy
 
@@ -18,16 +19,19 @@ if not os.environ.get("CI"):
 
 from rich.progress import Progress
 
+from demo import report
 from demo.__main__ import main
 from demo.books import look
 from demo.check import ask
 from demo.check_hostile import ATTACKED, try_to_read, try_to_write
+from demo.check_text import ask_text
 from demo.check_writes import carry_out
 from demo.hostile import HOSTILE_READS, Hostile
 from demo.hostile_writes import HOSTILE_WRITES
 from demo.load import World, open_world
 from demo.models import Customer
 from demo.questions import QUESTIONS
+from demo.tpch import TPCH, TextQuery
 from demo.writes import WRITES
 
 SCALE = 0.001
@@ -44,10 +48,11 @@ def world() -> Iterator[World]:
 def test_the_demo_finds_no_leak(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(TINY) == 0
 
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())  # lines break anywhere
     assert "DIFFERS" not in printed
     assert "WRONG" not in printed
     assert "LEAK" not in printed
+    assert " 44 of 44 SQL texts " in printed
     assert " 0 leaked" in printed
 
 
@@ -127,3 +132,29 @@ def test_every_question_answers_otherwise_where_nothing_is_guarded(world: World,
     ]
 
     assert unaffected == []
+
+
+def test_the_texts_are_the_22_queries_of_tpch() -> None:
+    assert [query.number for query in TPCH] == list(range(1, 23))
+
+
+@pytest.mark.parametrize("tenant_id", [1, 2])
+def test_every_text_answers_otherwise_where_nothing_is_guarded(world: World, tenant_id: int) -> None:
+    unguarded = dataclasses.replace(world, guarded=world.plain)
+
+    asked = [ask_text(query, unguarded, tenant_id, repeat=1) for query in TPCH]
+
+    assert [each.query.number for each in asked if each.same_as_alone or each.failure] == []
+
+
+def test_a_text_that_is_refused_counts_as_a_fault(world: World) -> None:
+    refused = TextQuery(0, "No table of anybody's", "select * from nobody", "select * from nobody", ordered=False)
+    alone = {1: create_engine("sqlite://", poolclass=StaticPool)}
+    with alone[1].begin() as connection:
+        connection.exec_driver_sql("create table nobody (id integer)")
+
+    asked = ask_text(refused, dataclasses.replace(world, alone=alone), 1, repeat=1)
+    alone[1].dispose()
+
+    assert asked.failure == "refused: RefusedStatementError"
+    assert report.Findings([], [asked], [], [], [], untouched=True, seconds=0).exit_status == 1

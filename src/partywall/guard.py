@@ -13,14 +13,16 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, Session, object_session
+from sqlalchemy.orm.attributes import instance_state
 
-from partywall.errors import PartywallError, SetupError, TenantChangedError
+from partywall.errors import PartywallError, RefusedStatementError, SetupError, TenantChangedError
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
-from partywall.statements.execute import scoped_context, unscoped_compiler, unscoped_context
+from partywall.statements.execute import scope_of, scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
 from partywall.statements.orm import EXPLICIT_TENANT, PinnedIdentityMap, adopt, pin_identity_map, pin_of
+from partywall.statements.proving import checked_compiler, checked_context
 from partywall.statements.rules import Vocabulary
-from partywall.statements.writes import scoped_compiler
+from partywall.statements.textual import scoped_compiler
 
 __all__ = ["Guard", "guard_engine"]
 
@@ -158,6 +160,35 @@ class _GuardedConnection(Connection):
         self._take_scope(transaction)
         super()._begin_twophase_impl(transaction)
 
+    def _prepare_twophase_impl(self, xid: Any) -> None:
+        try:
+            super()._prepare_twophase_impl(xid)
+        except BaseException:
+            self.invalidate()  # psycopg would roll back what is prepared under this name, whoever prepared it
+            raise
+
+    def recover_twophase(self) -> list[Any]:
+        """Return the prepared transactions, which are those of all tenants; refused in a scope."""
+        self._check_prepared()
+        return super().recover_twophase()
+
+    def rollback_prepared(self, xid: Any, recover: bool = False) -> None:
+        """Roll back a prepared transaction, which may be another tenant's; refused in a scope."""
+        self._check_prepared()
+        super().rollback_prepared(xid, recover=recover)
+
+    def commit_prepared(self, xid: Any, recover: bool = False) -> None:
+        """Commit a prepared transaction, which may be another tenant's; refused in a scope."""
+        self._check_prepared()
+        super().commit_prepared(xid, recover=recover)
+
+    def _check_prepared(self) -> None:
+        if not isinstance(self.pinned_scope(), Unscoped):
+            raise RefusedStatementError(
+                "prepared transactions are those of all tenants, so they are refused in a scope.\n"
+                "Commit or roll back the transaction that begin_twophase() gave, or recover them unscoped."
+            )
+
     def _take_scope(self, transaction: Any) -> None:
         scope = current_scope()
         if scope is not None:
@@ -194,6 +225,7 @@ def guard_engine(
     *,
     allow_unscoped: bool,
     audit: Callable[[Unscoped], None] | None,
+    checker: bool = False,
 ) -> None:
     """
     Put the walls around *engine*, in place.
@@ -218,10 +250,14 @@ def guard_engine(
         )
     guard = Guard(sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit)
     dialect.partywall_guard = guard
-    dialect.statement_compiler = scoped_compiler(dialect.statement_compiler, vocabulary)
-    dialect.execution_ctx_cls = scoped_context(dialect.execution_ctx_cls, vocabulary.tables)
-    dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
-    dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
+    if checker:
+        dialect.statement_compiler = checked_compiler(dialect.statement_compiler)
+        dialect.execution_ctx_cls = checked_context(dialect.execution_ctx_cls, vocabulary, scope_of)
+    else:
+        dialect.statement_compiler = scoped_compiler(dialect.statement_compiler, vocabulary)
+        dialect.execution_ctx_cls = scoped_context(dialect.execution_ctx_cls, vocabulary)
+        dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
+        dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
     dialect.initialize = _first_contact(dialect.initialize)
     sync_engine.clear_compiled_cache()
     base = _UnscopableConnection if allow_unscoped else _GuardedConnection
@@ -285,16 +321,27 @@ def _session_began(session: Session, transaction: Any, connection: Connection) -
 
 
 def _session_attaches(session: Session, instance: object) -> None:
-    """Let a Session of a tenant take in no object of another one."""
+    """
+    Let a Session of a tenant take in no object of another one.
+
+    A Session that is filled before it runs its first statement is pinned here: it serves from memory.
+    """
     pin = pin_of(session)
     scope = (None if pin is None else pin.scope) or session.info.get(EXPLICIT_TENANT) or current_scope()
-    if not isinstance(scope, Tenant):
+    is_first = pin is None and instance_state(instance).key is not None
+    if not is_first and not isinstance(scope, Tenant):
         return  # checked when the Session takes a tenant, and when it inserts
     try:
         guard = guard_of(session.get_bind(type(instance)).dialect)
     except Exception:  # noqa: BLE001  # no bind, or one the application's get_bind() cannot tell yet: checked when written
         return
-    if guard is not None:
+    if guard is None:
+        return
+    if is_first:
+        pin = Pin("Session")
+        pin_identity_map(session, pin, guard.vocabulary.tables)
+        pin.meet(scope)
+    if isinstance(scope, Tenant):
         adopt(instance, scope, guard.vocabulary.tables)
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from partywall.errors import SetupError, TenantIdError
 
@@ -242,6 +242,7 @@ def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescrip
     if tenant_column is None:
         raise SetupError(_undeclared(table, declared))
     _check_replace(table, tenant_column)
+    _check_equality(table, tenant_column)
     has_shared_rows = table.key in declared.shared_rows
     if tenant_column.nullable and not has_shared_rows:
         raise SetupError(
@@ -251,6 +252,28 @@ def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescrip
         )
     readable = Visible.OWN_AND_SHARED if has_shared_rows else Visible.OWN
     return _description(table, kind, tenant_column.name, readable, Visible.OWN), tenant_column.type
+
+
+def _check_equality(table: Table, column: Column[Any]) -> None:
+    """Refuse a tenant column to which two ids are one: the database would give one tenant the other's rows."""
+    waiting: list[Any] = [column.type]
+    while waiting:
+        type_ = waiting.pop()
+        waiting += type_._variant_mapping.values()
+        if isinstance(type_, TypeDecorator):
+            waiting.append(type_.impl)
+            continue
+        collation = getattr(type_, "collation", None)
+        plain = collation is None or str(collation).upper() in _EXACT_COLLATIONS
+        if not plain or type_.__visit_name__ == "CITEXT":
+            what = f"the collation {collation}" if collation is not None else type_.__visit_name__
+            raise SetupError(
+                f"table {table.key}: the tenant column {column.name} has {what}, to which different ids may be equal.\n"
+                f"Write:  {column.name} = Column(String, ...), and let ids be compared byte by byte."
+            )
+
+
+_EXACT_COLLATIONS = ("BINARY", "C", "POSIX", "UCS_BASIC")
 
 
 def _check_replace(table: Table, tenant_column: Column[Any]) -> None:
@@ -280,6 +303,7 @@ def _describe_tenants_table(table: Table, declared: _Declarations) -> tuple[Tabl
     public |= declared.tenants_public if table.key == declared.tenants else set()
     for name in sorted(public - {column.name for column in table.columns}):
         raise SetupError(f"tenants_public names {name!r}, but the tenants table {table.key} has no such column.")
+    _check_equality(table, keys[0])
     description = _description(table, Kind.TENANTS, keys[0].name, Visible.OWN, Visible.NONE, frozenset(public))
     return description, keys[0].type
 

@@ -14,6 +14,7 @@ from partywall.errors import SetupError
 from partywall.guard import guard_engine, guard_of
 from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id
 from partywall.statements.orm import EXPLICIT_TENANT
+from partywall.statements.proof import prove
 from partywall.statements.rules import Vocabulary
 from partywall.tables import Tables, describe
 
@@ -44,6 +45,10 @@ class Tenancy:
         operators: The same for operators, as they are written with ``.op()``.
         constructs: Classes of the application's own SQL constructs, or of constructs that it compiles
             itself with ``@compiles``, whose SQL reads no table but through the statements in them.
+        strict: Whether the proof has to find every statement scoped as well, once for each compiled statement.
+            On PostgreSQL it takes ``partywall[postgresql]``.
+        checker: Whether nothing is scoped, and a statement runs only if the proof finds it scoped by hand.
+        diagnostics: Whether tenants may run EXPLAIN, whose estimates are made of all tenants' rows.
         audit: Called with an `Unscoped` scope when a transaction of a guarded engine takes it.
     """
 
@@ -60,6 +65,9 @@ class Tenancy:
         functions: Iterable[str] = (),
         operators: Iterable[str] = (),
         constructs: Iterable[type[Any]] = (),
+        strict: bool = False,
+        checker: bool = False,
+        diagnostics: bool = False,
         audit: Callable[[Unscoped], None] | None = None,
     ) -> None:
         for argument, value in {
@@ -82,6 +90,9 @@ class Tenancy:
         self.functions = frozenset(name.lower() for name in functions)
         self.operators = frozenset(operators)
         self.constructs = frozenset(constructs)
+        self.strict = strict
+        self.checker = checker
+        self.diagnostics = diagnostics
         self.audit = audit
 
     def describe(self) -> Tables:
@@ -116,14 +127,19 @@ class Tenancy:
             SetupError: The declarations are incomplete, the engine is guarded already, or its dialect
                 is one we know nothing about.
         """
+        tables, dialect = self.describe(), getattr(getattr(engine, "dialect", None), "name", "")
         vocabulary = Vocabulary(
-            self.describe(),
-            dialect=getattr(getattr(engine, "dialect", None), "name", ""),
+            tables,
+            dialect=dialect,
             functions=self.functions,
             operators=self.operators,
             constructs=self.constructs,
+            strict=self.strict,
+            diagnostics=self.diagnostics,
         )
-        guard_engine(engine, vocabulary, allow_unscoped=allow_unscoped, audit=self.audit)
+        if (self.strict or self.checker) and dialect in ("postgresql", "sqlite"):
+            prove("SELECT 1", tables, dialect=dialect, tenant_parameters=frozenset())  # is what it needs installed?
+        guard_engine(engine, vocabulary, allow_unscoped=allow_unscoped, audit=self.audit, checker=self.checker)
         return engine
 
     @overload

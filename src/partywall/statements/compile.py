@@ -16,15 +16,24 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnElement
 from sqlalchemy.sql.functions import AnsiFunction
 from sqlalchemy.sql.selectable import FromClause, Join
+from sqlalchemy.sql.sqltypes import BOOLEANTYPE
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
-from partywall.statements.names import check_literal, check_no_comment
+from partywall.statements.names import check_literal, check_no_comment, enclosed_text
 from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
-from partywall.statements.rules import PRINTED_RULES, RULES, Vocabulary, base_table, examine, named_source
+from partywall.statements.rules import (
+    PRINTED_RULES,
+    RULES,
+    Vocabulary,
+    base_table,
+    examine,
+    field_refused,
+    named_source,
+)
 from partywall.tables import Kind, TableDescription, Visible
 
-__all__ = ["HARMLESS_STRINGS", "TENANT_PARAMETER", "ScopedCompiler", "enclosed", "public_twin", "with_tenant_first"]
+__all__ = ["TENANT_PARAMETER", "ScopedCompiler", "enclosed", "public_twin", "with_tenant_first"]
 
 TENANT_PARAMETER = "partywall_tenant"
 """Name of the bound parameter that holds the tenant id. No other parameter may bear it."""
@@ -84,10 +93,9 @@ class ScopedCompiler(SQLCompiler):
             raise RefusedStatementError(f"the CTE {cte.name} is nested (nest_here) in one place and used in another.")
         return super().visit_cte(cte, *args, **kw)
 
-    def visit_textclause(self, textclause: Any, *args: Any, **kw: Any) -> str:
-        if self.stack or textclause.text.strip().upper() not in HARMLESS_STRINGS:
-            RULES["textclause"](textclause, self.vocabulary)
-        return super().visit_textclause(textclause, *args, **kw)
+    def visit_partywall_enclosed(self, element: Any, *args: Any, **kw: Any) -> str:
+        clause = element.clause.self_group(against=operators.and_)  # a bare column becomes a comparison on SQLite
+        return enclosed_text(clause._compiler_dispatch(self, *args, **kw), self.preparer.reserved_words)
 
     def visit_function(self, func: Any, *args: Any, **kw: Any) -> str:
         RULES["function"](func, self.vocabulary)
@@ -198,13 +206,16 @@ class ScopedCompiler(SQLCompiler):
         if bindparam is self.tenant:  # its value is known at execution only
             return super().visit_bindparam(bindparam, *args, **{**kw, "literal_binds": False, "literal_execute": False})
         name = self._truncate_bindparam(bindparam)
-        translated = self._bind_translate_re.sub(lambda match: self._bind_translate_chars[match.group(0)], name)
-        if TENANT_PARAMETER in (bindparam.key, name, translated):
+        if TENANT_PARAMETER in (bindparam.key, name, self._spelled(name)):
             raise RefusedStatementError(f"the parameter name {bindparam.key!r} is partywall's own: choose another one.")
         implementation = bindparam.type.dialect_impl(self.dialect)
         if implementation._has_bind_expression:
             examine(implementation.bind_expression(bindparam), self.vocabulary)
         return super().visit_bindparam(bindparam, *args, **kw)
+
+    def _spelled(self, name: str) -> str:
+        """Return the name of a parameter as drivers see it, which SQLAlchemy writes without some characters."""
+        return self._bind_translate_re.sub(lambda match: self._bind_translate_chars[match.group(0)], name)
 
     def _label_select_column(self, select: Any, column: Any, *args: Any, **kw: Any) -> Any:
         implementation = column.type.dialect_impl(self.dialect)
@@ -229,7 +240,19 @@ class ScopedCompiler(SQLCompiler):
                 )
             if self.public:
                 raise self._not_public(f"a column {column.name} of no table")
+            self._check_field(column)
         return super().visit_column(column, *args, **kw)
+
+    def _check_field(self, column: Any) -> None:
+        """Refuse a column that its source may not have: PostgreSQL would look for a function of that name."""
+        source = column.table
+        if self.dialect.name != "postgresql" or not isinstance(source, FromClause):
+            return
+        if all(each.name != column.name for each in source.c):
+            raise field_refused(column.name)
+        is_derived = getattr(source, "_render_derived", False) or named_source(source).__visit_name__ != "function"
+        if not is_derived and not self.vocabulary.may_be_field(column.name):
+            raise field_refused(column.name)
 
     def _check_asterisk(self, column: Any, *, counted: bool) -> None:
         if column.name != "*":
@@ -269,11 +292,9 @@ class ScopedCompiler(SQLCompiler):
         return check_literal(super().render_literal_value(value, type_))
 
 
-HARMLESS_STRINGS = frozenset({"SELECT 1", "BEGIN", "BEGIN DEFERRED", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"})
-"""Strings that may be sent in any scope: what health checks ask, and the BEGIN of SQLAlchemy's recipe for SQLite."""
-
 SOURCES_WITHOUT_TABLE = frozenset(
     {"select", "compound_select", "select_statement_grouping", "values", "scalar_values", "function", "textual_select"}
+    | {"textclause"}
     | {"insert", "update", "delete"}
 )
 """What may stand in FROM beside tables: statements, which are scoped by themselves, and what reads no table."""
@@ -292,19 +313,6 @@ def _has_full_join(select: Any) -> bool:
     return False
 
 
-# Grouped by and_() where they need it. Anything else goes into parentheses, so that it cannot swallow our AND.
-_GROUPED_BY_AND = (
-    elements.BinaryExpression,
-    elements.BooleanClauseList,
-    elements.UnaryExpression,
-    elements.ColumnClause,
-    elements.Grouping,
-    elements.True_,
-    elements.False_,
-    elements.Null,
-)
-
-
 def with_tenant_first(statement: Any, criteria: Sequence[ColumnElement[bool]]) -> Any:
     """
     Return a statement with our criteria in its WHERE, before the application's.
@@ -313,13 +321,37 @@ def with_tenant_first(statement: Any, criteria: Sequence[ColumnElement[bool]]) -
     this order.
     """
     restricted = statement._clone()
-    restricted._where_criteria = (*criteria, *map(enclosed, statement._where_criteria))
+    given = statement._where_criteria
+    whole = and_(*given) if len(given) > 1 else None  # as one: an OR in one of several reaches over the others
+    restricted._where_criteria = (*criteria, *map(enclosed, given if whole is None else (whole,)))
     return restricted
+
+
+class _Enclosed(elements.ColumnElement[bool]):
+    """
+    A criterion of the application's that cannot swallow the AND before it, whatever it prints.
+
+    What `and_()` groups is not to be relied on: lambdas, types and attributes print another text than
+    the one that was grouped. So the text decides, once it is there (`names.enclosed_text`).
+    """
+
+    __visit_name__ = "partywall_enclosed"
+    inherit_cache = False
+    type = BOOLEANTYPE
+
+    def __init__(self, clause: Any) -> None:
+        self.clause = clause
+
+    def self_group(self, against: Any = None) -> Any:
+        """Return itself: it needs no more parentheses."""
+        return self
 
 
 def enclosed(clause: Any) -> Any:
     """Return a criterion so that it cannot swallow the AND before it."""
-    return clause if isinstance(clause, _GROUPED_BY_AND) else elements.Grouping(clause)
+    if type(clause) in (elements.True_, elements.False_):
+        return clause  # SQLAlchemy leaves the one out, and all else for the other
+    return _Enclosed(clause)
 
 
 def _checking(kind: str) -> Any:

@@ -7,19 +7,23 @@ statement pass if it was compiled under the rules of the scope it runs in, and h
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 
 from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant, Unscoped
-from partywall.statements.compile import HARMLESS_STRINGS, TENANT_PARAMETER, public_twin
+from partywall.statements.compile import TENANT_PARAMETER, public_twin
+from partywall.statements.driver import DriverTexts
+from partywall.statements.presets import is_preset
+from partywall.statements.proving import prove_compiled, prove_text
+from partywall.statements.rules import Vocabulary
 from partywall.statements.sent import remember
 from partywall.statements.writes import ScopedWriter
 from partywall.tables import Kind, TableDescription, Tables
 
-__all__ = ["UnscopedCompiler", "scoped_context", "unscoped_compiler", "unscoped_context"]
+__all__ = ["UnscopedCompiler", "scope_of", "scoped_context", "unscoped_compiler", "unscoped_context"]
 
 
 class UnscopedCompiler:
@@ -31,7 +35,7 @@ def unscoped_compiler(base: type[Any]) -> type[Any]:
     return type(f"Unscoped{base.__name__}", (UnscopedCompiler, base), {})
 
 
-def _scope_of(connection: Any) -> Scope | None:
+def scope_of(connection: Any) -> Scope | None:
     """Return the scope a connection is pinned to; refuse one that was opened past the guard."""
     try:
         pinned = connection.pinned_scope
@@ -49,6 +53,7 @@ def _unguarded() -> RefusedStatementError:
 
 
 class _ScopedContext(DefaultExecutionContext):
+    partywall_texts: ClassVar[DriverTexts]
     partywall_expected: Any = None  # what it is about to send, where somebody could change it
 
     def _exec_default_clause_element(self, column: Any, default: Any, type_: Any) -> Any:
@@ -76,13 +81,10 @@ class _ScopedContext(DefaultExecutionContext):
         cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, statement: str, *args: Any
     ) -> Any:
         if not getattr(connection, "partywall_first_contact", False):
-            _scope_of(connection)
-            if statement.strip().upper() not in HARMLESS_STRINGS:
-                raise RefusedStatementError(
-                    "SQL text cannot be scoped yet, so it is refused: exec_driver_sql().\n"
-                    "Write it as a construct, or run the statement unscoped.",
-                    statement,
-                )
+            scope = scope_of(connection)
+            if not is_preset(statement):
+                statement, parameters = cls.partywall_texts.prepare(statement, args[0], dialect, scope)
+                args = (parameters, *args[1:])
         context = super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
         if connection._has_events or connection.engine._has_events or dialect._has_events:
             remember(context)
@@ -203,12 +205,14 @@ class _UnscopedContext(DefaultExecutionContext):
 
 
 def _check_unscoped(connection: Any) -> None:
-    if not isinstance(_scope_of(connection), Unscoped):
+    if not isinstance(scope_of(connection), Unscoped):
         raise RefusedStatementError("this statement was compiled unscoped, but its connection is not.")
 
 
-def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
+def scoped_context(base: type[Any], vocabulary: Vocabulary) -> type[Any]:
     """Return the execution context of a dialect, *base*, as the door for statements in a scope."""
+    tables = vocabulary.tables
+    is_strict = vocabulary.strict
     pass_on = base._init_compiled.__func__
 
     # Run for every statement: a closure with SQLAlchemy's own arguments costs a microsecond less than super().
@@ -236,6 +240,8 @@ def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
                 "Execute the statement itself: select(...), not select(...).compile(...).",
                 str(compiled),
             )
+        if is_strict and (type(scope) is Tenant or not compiled.restricted):
+            prove_compiled(compiled, vocabulary)
         if compiled.restricted:
             if type(scope) is not Tenant:
                 compiled = _without_tenant(compiled)
@@ -267,7 +273,7 @@ def scoped_context(base: type[Any], tables: Tables) -> type[Any]:
             remember(context)
         return context
 
-    attributes = {"_init_compiled": classmethod(init_compiled)}
+    attributes = {"_init_compiled": classmethod(init_compiled), "partywall_texts": DriverTexts(vocabulary, prove_text)}
     return type(f"Scoped{base.__name__}", (_ScopedContext, base), attributes)
 
 

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-__all__ = ["HARMLESS_FUNCTIONS", "HARMLESS_OPERATORS", "RESERVED_COLUMNS"]
+from sqlalchemy.sql import operators
+
+__all__ = [
+    "BINARY_OPERATORS",
+    "FIELDS",
+    "HARMLESS_FUNCTIONS",
+    "HARMLESS_OPERATORS",
+    "MODIFIERS",
+    "RESERVED_COLUMNS",
+    "SEPARATORS",
+    "UNARY_OPERATORS",
+    "Operators",
+]
+
+
+class Operators:
+    """Operators of SQLAlchemy's, known by identity: an object of another kind may say that it is equal to one."""
+
+    def __init__(self, names: str) -> None:
+        self._known = {id(operator): operator for operator in (getattr(operators, name) for name in names.split())}
+
+    def __contains__(self, operator: object) -> bool:
+        return id(operator) in self._known
 
 
 def _words(text: str) -> frozenset[str]:
@@ -30,6 +52,7 @@ _CONDITIONAL = _words("coalesce greatest least ifnull iif nullif num_nonnulls nu
 _NUMBERS = _words("""
     abs acos acosd acosh asin asind asinh atan atan2 atan2d atand atanh cbrt ceil ceiling cos cosd cosh cot cotd
     degrees div erf erfc exp factorial floor gamma gcd lcm lgamma ln log log10 log2 min_scale mod pi pow power
+    int4 int8 float8 numeric
     radians random random_normal round scale sign sin sind sinh sqrt tan tand tanh trim_scale trunc truncate
     width_bucket to_number to_hex to_bin to_oct
 """)
@@ -41,13 +64,16 @@ _TEXT = _words("""
     regexp_replace regexp_split_to_array regexp_split_to_table regexp_substr repeat replace reverse right rpad rtrim
     set_bit set_byte sha224 sha256 sha384 sha512 soundex split_part starts_with string_to_array string_to_table
     strpos substr substring to_ascii to_char translate trim typeof unhex unicode unistr upper zeroblob randomblob
+    digest hmac crypt
+    gen_random_bytes difference hashtext hashtextextended pg_size_pretty xmlelement xmlforest xpath varchar
     collation_for similarity word_similarity strict_word_similarity levenshtein metaphone dmetaphone unaccent
 """)
 _TIMES = _words("""
     age clock_timestamp current_date current_time current_timestamp date date_add date_bin date_part date_subtract
     date_trunc datetime extract isfinite julianday justify_days justify_hours justify_interval localtime
     localtimestamp make_date make_interval make_time make_timestamp make_timestamptz now statement_timestamp
-    strftime time timediff timeofday timestamp timezone to_date to_timestamp transaction_timestamp unixepoch sysdate
+    strftime time timestamptz
+    timediff timeofday timestamp timezone to_date to_timestamp transaction_timestamp unixepoch sysdate
 """)
 _IDS = _words("""
     gen_random_uuid uuid_extract_timestamp uuid_extract_version uuid_generate_v1 uuid_generate_v1mc uuid_generate_v3
@@ -87,6 +113,7 @@ _NETWORK_AND_GEOMETRY = _words("""
     point polygon popen radius slope width
 """)
 _SAMPLING = _words("bernoulli system")
+_EARTH = _words("earth_distance ll_to_earth")
 _LTREE = _words("index lca ltree2text nlevel show_trgm subltree subpath text2ltree")
 _FACTS = _words(
     "current_role current_database current_schema current_user session_user user version pg_typeof sqlite_version"
@@ -120,17 +147,34 @@ _PGVECTOR = _words("""
 
 HARMLESS_FUNCTIONS: frozenset[str] = (
     _AGGREGATES | _WINDOWS | _GROUPING | _CONDITIONAL | _NUMBERS | _TEXT | _TIMES | _IDS | _ARRAYS_AND_RANGES | _JSON
-) | (_TEXT_SEARCH | _NETWORK_AND_GEOMETRY | _SAMPLING | _LTREE | _FACTS | _POSTGIS | _PGVECTOR)
+) | (_TEXT_SEARCH | _NETWORK_AND_GEOMETRY | _SAMPLING | _EARTH | _LTREE | _FACTS | _POSTGIS | _PGVECTOR)
 
 # Operators that may be written with .op("..."). All bind tighter than AND and OR in PostgreSQL's and SQLite's grammars,
 # so none can swallow a criterion that is added with AND. (PostgreSQL manual, 4.1.6 Operator Precedence.)
 HARMLESS_OPERATORS: frozenset[str] = _words(r"""
-    + - * / % ^ = <> != < <= > >= == || | & # ~ << >> ~* !~ !~* ~~ ~~* !~~ !~~* ^@ @ @@ @@@ |/ ||/
+    + - * / % %% ^ = <> != < <= > >= == || | & # ~ << >> ~* !~ !~* ~~ ~~* !~~ !~~* ^@ @ @@ @@@ |/ ||/
     -> ->> #> #>> #- @> <@ ? ?| ?& @? && &< &> -|- <<| |>> &<| |&> <-> <#> <=> <+> <~> <%> <<-> <->> <<<-> <->>> ~=
-    ?# ?- ?|| ?-| ## <^ >^ << <<= >>= &<| <<% %> %>> <% LIKE ILIKE GLOB REGEXP MATCH IS
+    ?# ?- ?|| ?-| ## <^ >^ << <<= >>= &<| <<% %> %>> <% LIKE ILIKE GLOB REGEXP MATCH OVERLAPS IS
 """) | frozenset(
     {"IS NOT", "NOT LIKE", "NOT ILIKE", "IS DISTINCT FROM", "IS NOT DISTINCT FROM", "SIMILAR TO", "AT TIME ZONE"}
+    | {"NOT SIMILAR TO", "NOT GLOB", "NOT REGEXP"}
 )
+
+# SQLAlchemy's own operators, by the places where each means something. FROM, AS and the like are operators to it, too.
+BINARY_OPERATORS = Operators("""
+    add sub mul truediv floordiv mod eq ne lt le gt ge is_ is_not is_distinct_from is_not_distinct_from in_op not_in_op
+    like_op not_like_op ilike_op not_ilike_op between_op not_between_op contains_op not_contains_op icontains_op
+    not_icontains_op startswith_op not_startswith_op istartswith_op not_istartswith_op endswith_op not_endswith_op
+    iendswith_op not_iendswith_op match_op not_match_op regexp_match_op not_regexp_match_op regexp_replace_op concat_op
+    and_ or_ collate getitem json_getitem_op json_path_getitem_op function_as_comparison_op bitwise_and_op bitwise_or_op
+    bitwise_xor_op bitwise_lshift_op bitwise_rshift_op
+""")
+UNARY_OPERATORS = Operators("neg inv exists distinct_op any_op all_op bitwise_not_op is_true is_false")
+MODIFIERS = Operators("asc_op desc_op nulls_first_op nulls_last_op")
+SEPARATORS = Operators("comma_op and_ or_ add mul concat_op bitwise_and_op bitwise_or_op bitwise_xor_op")
+
+# What PostgreSQL's functions call the columns they return. Any other name after a dot may be that of a function.
+FIELDS: frozenset[str] = _words("key value ordinality lexeme positions weights path geom")
 
 # Columns that every table has without declaring them; they tell where a row lies among all tenants' rows.
 # (PostgreSQL manual, 5.6 System Columns; SQLite, ROWIDs and the INTEGER PRIMARY KEY.)

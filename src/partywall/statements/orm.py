@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.base import NO_VALUE
+from sqlalchemy.sql import visitors
 
 from partywall._compat import WeakInstanceDict
 from partywall.errors import ForeignTenantError, TenantChangedError
 from partywall.scope import Pin, Scope, Tenant, current_scope
-from partywall.tables import Kind, TableDescription, Tables
+from partywall.statements.rules import RULES, base_table
+from partywall.tables import Kind, TableDescription, Tables, Visible
 
 __all__ = ["EXPLICIT_TENANT", "PinnedIdentityMap", "adopt", "pin_identity_map", "pin_of"]
 
@@ -45,6 +49,19 @@ class PinnedIdentityMap(WeakInstanceDict):  # type: ignore[misc]  # Any, for its
     def values(self) -> Iterable[object]:
         self.partywall_pin.meet(current_scope())
         found: Iterable[object] = super().values()
+        return found
+
+    def keys(self) -> Any:
+        self.partywall_pin.meet(current_scope())
+        return super().keys()
+
+    def _dirty_states(self) -> Any:
+        self.partywall_pin.meet(current_scope())
+        return super()._dirty_states()
+
+    def items(self) -> Iterable[tuple[Any, object]]:
+        self.partywall_pin.meet(current_scope())
+        found: Iterable[tuple[Any, object]] = super().items()
         return found
 
 
@@ -79,13 +96,16 @@ def pin_identity_map(session: Session, pin: Pin, tables: Tables) -> None:
 def _check_held(identity_map: weakref.ref[Any], tables: Tables, scope: Scope) -> None:
     held = identity_map()
     for state in () if held is None else held.all_states():
-        for description, owner in _owners(state, tables):
-            if isinstance(scope, Tenant) and owner == scope.id:
-                continue
-            if description.kind is Kind.TENANTS:
+        for attribute, description in _ownership(state.mapper, tables).attributes:
+            owner = state.dict.get(attribute)
+            if (
+                description.kind is Kind.TENANTS
+                and owner is not None
+                and not (isinstance(scope, Tenant) and owner == scope.id)
+            ):
                 raise TenantChangedError("Session", "no tenant, with rows of the tenants table looked up", str(scope))
-            if isinstance(scope, Tenant):
-                raise _foreign(state, description)
+        if isinstance(scope, Tenant):
+            _check_loaded(state, scope, tables)
 
 
 def adopt(instance: object, scope: Tenant, tables: Tables) -> None:
@@ -93,57 +113,96 @@ def adopt(instance: object, scope: Tenant, tables: Tables) -> None:
     Let an object belong to a tenant: fill the tenant's id into a new one, check it in any other.
 
     Raises:
-        ForeignTenantError: It carries another tenant's id.
+        ForeignTenantError: It carries another tenant's id, or carried one when it was loaded.
     """
     state: Any = inspect(instance)
-    for attribute, description in _tenant_attributes(state.mapper, tables):
+    if state.key is not None:
+        _check_loaded(state, scope, tables)
+        return
+    for attribute, description in _ownership(state.mapper, tables).attributes:
         owner = state.dict.get(attribute)
         if owner is not None:
             if owner != scope.id:
                 raise _foreign(state, description)
-        elif state.key is not None and attribute not in state.dict:
-            _forget(state, description)
-        elif state.key is None and description.kind is Kind.SCOPED:
+        elif description.kind is Kind.SCOPED:
             setattr(instance, attribute, scope.id)
 
 
-def _forget(state: Any, description: TableDescription) -> None:
+def _check_loaded(state: Any, scope: Tenant, tables: Tables) -> None:
+    """Check whose row an object was loaded from; if it does not say, let it be read again before it is served."""
+    ownership = _ownership(state.mapper, tables)
+    if not ownership.is_restricted:
+        return
+    is_known = False
+    for attribute, description in ownership.attributes:
+        now = state.dict.get(attribute)
+        loaded = state.committed_state.get(attribute, now)  # what was assigned since does not say whose row it is
+        for owner in (now, loaded):
+            if owner is not None and owner is not NO_VALUE and owner != scope.id:
+                raise _foreign(state, description)
+        is_known |= loaded == scope.id or (loaded is None and attribute in state.dict and ownership.may_be_shared)
+    if not is_known:
+        _forget(state)
+
+
+def _forget(state: Any) -> None:
     """Let an object that does not say whose it is be read again before anything of it is served."""
     if state.modified:
         raise ForeignTenantError(
-            f"this {state.class_.__name__} has changes, and its {description.key}.{description.tenant_column} is not "
-            "loaded, so nobody knows whose it is.\nLoad the column before the object is detached.",
-            tables=(description.key,),
+            f"this {state.class_.__name__} has changes, and its tenant column is not loaded, so nobody knows whose it "
+            "is.\nLoad the column before the object is detached."
         )
     state._expire(state.dict, set())
 
 
-_attributes: weakref.WeakKeyDictionary[Any, tuple[Tables, tuple[tuple[str, TableDescription], ...]]]
-_attributes = weakref.WeakKeyDictionary()
+@dataclass(frozen=True)
+class _Ownership:
+    """
+    How the objects of a mapped class say whose they are.
+
+    Attributes:
+        attributes: Those that hold a tenant's id, with the tables they stand in.
+        is_restricted: Whether a tenant may load some of its rows only.
+        may_be_shared: Whether a row without a tenant is for all to read.
+    """
+
+    attributes: tuple[tuple[str, TableDescription], ...]
+    is_restricted: bool
+    may_be_shared: bool
 
 
-def _tenant_attributes(mapper: Any, tables: Tables) -> tuple[tuple[str, TableDescription], ...]:
-    """Return the attributes of a mapped class that hold a tenant's id, with the tables they stand in."""
-    known = _attributes.get(mapper)
+_known_ownership: weakref.WeakKeyDictionary[Any, tuple[Tables, _Ownership]] = weakref.WeakKeyDictionary()
+
+
+def _ownership(mapper: Any, tables: Tables) -> _Ownership:
+    known = _known_ownership.get(mapper)
     if known is not None and known[0] is tables:
         return known[1]
-    found = []
+    attributes = []
     for attribute in mapper.column_attrs:
         for column in attribute.columns:
-            table = getattr(column, "table", None)  # a column property may be an expression
-            description = tables.find(getattr(table, "schema", None), getattr(table, "name", ""))
-            if description is not None and column.name == description.tenant_column:
-                found.append((attribute.key, description))
-    _attributes[mapper] = (tables, tuple(found))
-    return tuple(found)
+            for base in column.base_columns:  # through aliases and subqueries; a column property may be an expression
+                description = _describe(base_table(getattr(base, "table", None)), tables)
+                if description is not None and base.name == description.tenant_column:
+                    attributes.append((attribute.key, description))
+    read = list(visitors.iterate(mapper.persist_selectable))
+    descriptions = [_describe(each, tables) for each in read if each.__visit_name__ == "table"]
+    restricted = [each for each in descriptions if each is not None and each.is_restricted]
+    may_hide_tables = any(each.__visit_name__ not in RULES or each.__visit_name__ in _TEXT for each in read)
+    found = _Ownership(
+        tuple(attributes),
+        bool(restricted) or may_hide_tables,
+        not may_hide_tables and all(each.readable is Visible.OWN_AND_SHARED for each in restricted),
+    )
+    _known_ownership[mapper] = (tables, found)
+    return found
 
 
-def _owners(state: Any, tables: Tables) -> Iterator[tuple[TableDescription, Any]]:
-    """Return the tenant ids that an object carries, with the tables they stand in; what is not loaded is left out."""
-    for attribute, description in _tenant_attributes(state.mapper, tables):
-        owner = state.dict.get(attribute)
-        if owner is not None:
-            yield description, owner
+_TEXT = ("textclause", "textual_select", "tstring", "tstring_text")
+
+
+def _describe(table: Any, tables: Tables) -> TableDescription | None:
+    return None if table is None else tables.find(getattr(table, "schema", None), table.name)
 
 
 def _foreign(state: Any, description: TableDescription) -> ForeignTenantError:

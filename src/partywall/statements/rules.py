@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 from sqlalchemy import Column, Table
@@ -16,7 +16,16 @@ from sqlalchemy.sql.selectable import AliasedReturnsRows
 
 from partywall._compat import is_annotated
 from partywall.errors import RefusedStatementError
-from partywall.statements.functions import HARMLESS_FUNCTIONS, HARMLESS_OPERATORS
+from partywall.statements.functions import (
+    BINARY_OPERATORS,
+    FIELDS,
+    HARMLESS_FUNCTIONS,
+    HARMLESS_OPERATORS,
+    MODIFIERS,
+    SEPARATORS,
+    UNARY_OPERATORS,
+    Operators,
+)
 from partywall.tables import TableDescription, Tables
 
 __all__ = [
@@ -25,6 +34,8 @@ __all__ = [
     "Vocabulary",
     "base_table",
     "examine",
+    "field_refused",
+    "is_plain_literal",
     "named_source",
 ]
 
@@ -38,6 +49,8 @@ class Vocabulary:
     functions: frozenset[str] = frozenset()
     operators: frozenset[str] = frozenset()
     constructs: frozenset[type[Any]] = frozenset()
+    strict: bool = False
+    diagnostics: bool = False
     _verdicts: dict[type[Any], str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def may_call(self, name: str) -> bool:
@@ -49,6 +62,10 @@ class Vocabulary:
         if "?" in symbol and self.dialect == "sqlite":
             return False  # SQLite would take it for one more parameter, and ours for another's value
         return " ".join(symbol.split()).upper() in HARMLESS_OPERATORS or symbol in self.operators
+
+    def may_be_field(self, name: str) -> bool:
+        """Whether ``x.name`` is harmless where nobody says what columns x has: it may be ``name(x)`` on PostgreSQL."""
+        return self.dialect != "postgresql" or name.lower() in FIELDS or self.may_call(name)
 
     def concerns(self, dialect: str | None) -> bool:
         """Whether a hint or prefix that is meant for one dialect is printed for ours."""
@@ -94,6 +111,11 @@ class Vocabulary:
                 return (
                     f"{base.__qualname__} is a construct of the application's own. {_DECLARE.format(base.__qualname__)}"
                 )
+            if own and any(_computes(key, value) for key, value in base.__dict__.items()):
+                return (
+                    f"{base.__qualname__} computes an attribute (a property), so it may print another value than the "
+                    f"one that was looked at. {_DECLARE.format(base.__qualname__)}"
+                )
         if cls.__visit_name__ not in RULES:
             return f"there is no rule for {name} ({cls.__visit_name__!r}) in this version of partywall."
         return None
@@ -101,9 +123,19 @@ class Vocabulary:
 
 # Subclasses of these are compiled as what they extend, unless they bring their own compilation.
 _EXTENSIBLE = (Column, Table, FunctionElement)
-_COMPILED_BY = {"__visit_name__", "_compiler_dispatch", "get_children", "_traverse_internals", "self_group"}
+_COMPILED_BY = {"__visit_name__", "_compiler_dispatch", "get_children", "_traverse_internals", "self_group"} | {
+    "__getattribute__",
+    "__getattr__",
+}
 _LIBRARIES = frozenset({"sqlalchemy", "builtins", "typing", "abc"})
 _DECLARE = "If its SQL reads no table, or only through the statements it contains: Tenancy(..., constructs={{{0}}})."
+
+
+def _computes(key: str, value: object) -> bool:
+    """Whether what stands in a class is a property or the like; that of a type is looked at where it is printed."""
+    is_descriptor = hasattr(type(value), "__get__") and not key.startswith("__") and key != "type"
+    return is_descriptor and not isinstance(value, (FunctionType, classmethod, staticmethod))
+
 
 Rule = Callable[[Any, Vocabulary], None]
 
@@ -166,7 +198,7 @@ def base_table(source: Any) -> Any | None:
 _PLAIN_LITERAL = re.compile(r"\d+(\.\d+)?|'[\w .,@/+#-]*'|NULL|TRUE|FALSE", re.IGNORECASE)
 
 
-def _is_plain_literal(text: str) -> bool:
+def is_plain_literal(text: str) -> bool:
     """Whether SQL text is a number without a sign, a simple string, NULL, TRUE or FALSE, and nothing else."""
     return _PLAIN_LITERAL.fullmatch(text) is not None
 
@@ -183,12 +215,13 @@ def _known_table(element: Any, vocabulary: Vocabulary) -> None:
 
 
 def _column(element: Any, vocabulary: Vocabulary) -> None:
-    if getattr(element, "is_literal", False) and element.name != "*" and not _is_plain_literal(str(element.name)):
-        raise _text_refused(f"literal_column({element.name!r})")
+    """Looked at where it is printed: the text of a literal_column() too (textual.py)."""
 
 
 def _function(element: Any, vocabulary: Vocabulary) -> None:
     packages = tuple(getattr(element, "packagenames", ()))
+    if not isinstance(element.name, str):
+        raise RefusedStatementError(f"the name of a function is a string, not a {type(element.name).__name__}.")
     name = ".".join((*packages, element.name))
     if packages in ((), ("pg_catalog",)) and vocabulary.may_call(element.name):
         return
@@ -200,28 +233,57 @@ def _function(element: Any, vocabulary: Vocabulary) -> None:
     )
 
 
-def _operator(element: Any, vocabulary: Vocabulary) -> None:
-    if element.operator in (operators.in_op, operators.not_in_op) and element.right.__visit_name__ in _NO_LIST:
-        raise RefusedStatementError("IN takes a list or a SELECT: on SQLite a name there would be that of a table.")
-    for operator in (element.operator, getattr(element, "modifier", None)):
-        if isinstance(operator, operators.custom_op) and not vocabulary.may_operate(operator.opstring):
-            raise RefusedStatementError(
-                f"operator {operator.opstring!r} is not among those known to be harmless.\nIf it is one: "
-                f"Tenancy(..., operators={{{operator.opstring!r}}})"
-            )
+def _check_operator(operator: Any, known: Operators, vocabulary: Vocabulary) -> None:
+    if operator in known:
+        return
+    if type(operator) is not operators.custom_op or type(operator.opstring) is not str:
+        name = getattr(operator, "__name__", type(operator).__name__)
+        raise RefusedStatementError(f"operator {name} has no rule in this place, so it is refused.")
+    if not vocabulary.may_operate(operator.opstring):
+        raise RefusedStatementError(
+            f"operator {operator.opstring!r} is not among those known to be harmless.\nIf it is one: "
+            f"Tenancy(..., operators={{{operator.opstring!r}}})"
+        )
 
 
-_NO_LIST = ("column", "textclause", "label")
+def _binary(element: Any, vocabulary: Vocabulary) -> None:
+    _check_operator(element.operator, BINARY_OPERATORS, vocabulary)
+    if element.operator in (operators.in_op, operators.not_in_op):
+        kind, right = element.right.__visit_name__, element.right
+        if not (kind in _LISTS or (kind == "bindparam" and right.expanding)):
+            raise RefusedStatementError("IN takes a list or a SELECT: on SQLite a name there would be that of a table.")
+
+
+_LISTS = ("grouping", "tuple", "select", "compound_select", "select_statement_grouping", "values", "scalar_values")
+
+
+def _unary(element: Any, vocabulary: Vocabulary) -> None:
+    if element.operator is not None:
+        _check_operator(element.operator, UNARY_OPERATORS, vocabulary)
+    if element.modifier is not None:
+        _check_operator(element.modifier, MODIFIERS, vocabulary)
+
+
+def _separated(element: Any, vocabulary: Vocabulary) -> None:
+    _check_operator(element.operator, SEPARATORS, vocabulary)
+
+
+def _field(element: Any, vocabulary: Vocabulary) -> None:
+    if not vocabulary.may_be_field(element.name):
+        raise field_refused(element.name)
+
+
+def field_refused(name: str) -> RefusedStatementError:
+    """Return the error for a field that PostgreSQL may read as a function."""
+    return RefusedStatementError(
+        f"PostgreSQL reads x.{name} as the function {name}(x) where x has no such column, and nobody says that it "
+        "has.\nSay what columns the function returns: .table_valued(...).render_derived()"
+    )
 
 
 def _extract(element: Any, vocabulary: Vocabulary) -> None:
     if not re.fullmatch(r"[A-Za-z_]+", element.field):
         raise RefusedStatementError(f"extract() takes the name of a field, not {element.field!r}.")
-
-
-def _text(element: Any, vocabulary: Vocabulary) -> None:
-    if not _is_plain_literal(element.text):
-        raise _text_refused(f"text({element.text!r})")
 
 
 def _select(element: Any, vocabulary: Vocabulary) -> None:
@@ -232,6 +294,7 @@ def _select(element: Any, vocabulary: Vocabulary) -> None:
         if vocabulary.concerns(dialect) and hint.upper() != "ONLY":
             raise _text_refused(f"with_hint(..., {hint!r})")
     _prefixes(element, vocabulary, ("DISTINCT", "ALL"))
+    _extensions(element, vocabulary)
 
 
 def _write(element: Any, vocabulary: Vocabulary) -> None:
@@ -243,6 +306,7 @@ def _write(element: Any, vocabulary: Vocabulary) -> None:
             "OR REPLACE deletes the row that is in the way, whoever it belongs to.\n"
             "Write an upsert, which changes the tenant's row alone: insert(...).on_conflict_do_update(...)."
         )
+    _extensions(element, vocabulary)
     _prefixes(element, vocabulary, ("OR IGNORE", "OR ABORT", "OR FAIL", "OR ROLLBACK"))
 
 
@@ -266,6 +330,27 @@ def _prefixes(element: Any, vocabulary: Vocabulary, allowed: tuple[str, ...]) ->
             raise _text_refused(f"suffix_with({str(suffix)!r})")
 
 
+def _extensions(element: Any, vocabulary: Vocabulary) -> None:
+    """Let through SQLAlchemy's own syntax extensions, each where it belongs, and those that were declared."""
+    for place, kinds in _PLACES.items():
+        extension = getattr(element, place, None)
+        if extension is None or not vocabulary.constructs.isdisjoint(type(extension).__mro__):
+            continue
+        if extension.__visit_name__ not in kinds:
+            raise RefusedStatementError(
+                f"a {type(extension).__name__} is no syntax extension that has a rule: refused."
+            )
+
+
+_PLACES = {
+    "_pre_columns_clause": ("postgresql_distinct_on",),
+    "_post_select_clause": (),
+    "_post_criteria_clause": (),
+    "_post_body_clause": (),
+    "_post_values_clause": ("on_conflict_do_nothing", "on_conflict_do_update"),
+}
+
+
 def _refused(reason: str) -> Rule:
     def rule(element: Any, vocabulary: Vocabulary) -> None:
         raise RefusedStatementError(reason)
@@ -275,15 +360,12 @@ def _refused(reason: str) -> Rule:
 
 def _text_refused(what: str) -> RefusedStatementError:
     return RefusedStatementError(
-        f"SQL text cannot be scoped yet, so it is refused: {what}.\n"
-        "Write it as a construct (select(), func, .op()), or run the statement unscoped."
+        f"text in this place has no rule, so it is refused: {what}.\nLeave it out, or run the statement unscoped."
     )
 
 
-_TEXTUAL = _refused(
-    "SQL text cannot be scoped yet, so it is refused (text().columns(), a t-string).\n"
-    "Write it as a construct, or run the statement unscoped."
-)
+_TSTRING = _refused("a t-string has no rule yet, so it is refused.\nWrite text() with bound parameters.")
+_EXTENSIONS = _refused("several syntax extensions in one place have no rule, so they are refused.")
 _ABSTRACT = _refused("this is no statement, but what INSERT, UPDATE and DELETE have in common.")
 _SEQUENCE = _refused("a sequence is shared by all tenants, and reading it changes it: refused in a scope.")
 
@@ -317,19 +399,19 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         # expressions
         "column": _column,
         "table_valued_column": _plain,
-        "scalar_function_column": _plain,
+        "scalar_function_column": _field,
         "bindparam": _plain,
         "override_binds": _plain,
         "null": _plain,
         "true": _plain,
         "false": _plain,
-        "binary": _operator,
-        "unary": _operator,
-        "expression_clauselist": _operator,
-        "clauselist": _plain,
-        "element_list": _plain,
+        "binary": _binary,
+        "unary": _unary,
+        "expression_clauselist": _separated,
+        "clauselist": _separated,
+        "element_list": _EXTENSIONS,
         "order_by_list": _plain,
-        "tuple": _plain,
+        "tuple": _separated,
         "array": _plain,
         "slice": _plain,
         "grouping": _plain,
@@ -357,10 +439,10 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "lambda_element": _plain,
         "clause": _plain,  # FOR UPDATE OF ...; all other classes of this name are abstract
         # text
-        "textclause": _text,
-        "textual_select": _TEXTUAL,
-        "tstring": _TEXTUAL,
-        "tstring_text": _TEXTUAL,
+        "textclause": _plain,  # text is scoped where it is printed (textual.py)
+        "textual_select": _plain,
+        "tstring": _TSTRING,
+        "tstring_text": _TSTRING,
         # writes
         "insert": _write,
         "update": _write,

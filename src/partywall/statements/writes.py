@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import Select, null, select, true
 from sqlalchemy.sql import coercions, elements, operators, roles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
 from partywall._compat import drop_ordered_values
@@ -23,7 +22,7 @@ from partywall.statements.compile import TENANT_PARAMETER, ScopedCompiler, enclo
 from partywall.statements.rules import Vocabulary, base_table, examine
 from partywall.tables import Kind, TableDescription, Visible
 
-__all__ = ["GivenTenant", "ScopedWriter", "scoped_compiler"]
+__all__ = ["GivenTenant", "ScopedWriter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class ScopedWriter(ScopedCompiler):
     given: list[GivenTenant]
 
     _fills: dict[str, BindParameter[Any]]
+    _text_to_fill: Any = None
 
     def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
         self.given_as, self.given, self._fills = {}, [], {}
@@ -112,10 +112,10 @@ class ScopedWriter(ScopedCompiler):
     def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
         name = self._truncate_bindparam(bindparam)  # type: ignore[no-untyped-call]  # SQLAlchemy's
         fill = self._fills.get(bindparam.key, self._fills.get(name))
-        if fill is None:
-            return super().visit_bindparam(bindparam, *args, **kw)
         if fill is not bindparam:
-            raise _name_taken(bindparam.key)
+            if fill is not None or self._spelled(name) in map(self._spelled, self._fills):
+                raise _name_taken(bindparam.key)
+            return super().visit_bindparam(bindparam, *args, **kw)
         return super().visit_bindparam(bindparam, *args, **{**kw, "literal_binds": False})
 
     # The three kinds.
@@ -209,7 +209,9 @@ class ScopedWriter(ScopedCompiler):
     def _scope_insert_from_select(self, state: Any, column: Any, description: TableDescription) -> None:
         names = [_key(name) for name in state.statement._select_names]
         rows = state.statement.select
-        if column.key in names or not isinstance(rows, Select):
+        if rows.__visit_name__ == "textual_select" and column.key not in names:
+            self._text_to_fill = rows.element  # printed with one column more
+        elif column.key in names or not isinstance(rows, Select):
             subquery = rows.subquery("partywall_rows")
             columns = dict(zip(names, subquery.c, strict=False))
             if len(subquery.c) != len(names) or len(columns) != len(names):
@@ -260,7 +262,7 @@ class ScopedWriter(ScopedCompiler):
         So insertmanyvalues, sentinels and primary keys find it where they look. Its type is that of the
         tenancy: that of the statement's own column could change the value.
         """
-        if name in self.binds:
+        if self._spelled(name) in map(self._spelled, self.binds):
             raise _name_taken(name)
         fill = self._fills[name] = BindParameter(name, type_=self.vocabulary.tables.tenant_type, required=True)
         return fill
@@ -273,8 +275,8 @@ class ScopedWriter(ScopedCompiler):
         table, column = description.key, description.tenant_column or ""
         if hasattr(value, "__clause_element__"):
             value = value.__clause_element__()
-        while isinstance(value, (elements.Label, elements.Grouping, elements.TypeCoerce)):
-            value = value.element if not isinstance(value, elements.TypeCoerce) else value.clause
+        while isinstance(value, (elements.Label, elements.Grouping, elements.TypeCoerce, elements.Cast)):
+            value = value.element if isinstance(value, (elements.Label, elements.Grouping)) else value.clause
         if not isinstance(value, ClauseElement):
             value = BindParameter(None, value, unique=True)
             self.given.append(GivenTenant(value, None, table, column, row))
@@ -423,12 +425,3 @@ def _split(values: Iterable[tuple[Any, Any]], column: Any) -> tuple[dict[Any, An
 def _tenant_column(table: Any, description: TableDescription) -> Any | None:
     """Return the tenant column of a table or ``table()``, found by its name, for its key may differ."""
     return next((column for column in table.c if column.name == description.tenant_column), None)
-
-
-def scoped_compiler(base: type[SQLCompiler], vocabulary: Vocabulary) -> type[SQLCompiler]:
-    """Return the compiler of a dialect, *base*, with our rules."""
-    tenant: BindParameter[Any] = BindParameter(
-        TENANT_PARAMETER, type_=vocabulary.tables.tenant_type, required=True, unique=False
-    )
-    attributes = {"vocabulary": vocabulary, "tenant": tenant}
-    return type(f"Scoped{base.__name__}", (ScopedWriter, base), attributes)

@@ -1,0 +1,140 @@
+"""Strings for the driver (``exec_driver_sql()``): restricted to the tenant, with parameters as it takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.util import LRUCache
+
+from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
+from partywall.scope import Scope, Tenant
+from partywall.statements.rules import Vocabulary
+from partywall.statements.text import Given, ScopedText, join_pieces, mark_driver, scope_text
+from partywall.statements.text import Tenant as TenantPlace
+
+__all__ = ["DriverTexts"]
+
+_TENANT_NAME = "partywall_tenant"
+
+
+@dataclass(frozen=True)
+class DriverText:
+    """
+    A string as it is sent, and how its parameters are made of those that were given for the original.
+
+    Attributes:
+        sql: What is sent.
+        scoped: What the text wall made of the original.
+        order: For positional parameters: which of the original ones stands where, None for the tenant's.
+            None if parameters go by name.
+    """
+
+    sql: str
+    scoped: ScopedText
+    order: tuple[int | None, ...] | None
+
+
+class DriverTexts:
+    """Restricts strings, and remembers them by their text: a repeated one costs a look into a dictionary."""
+
+    def __init__(self, vocabulary: Vocabulary, prove: Callable[[ScopedText, Vocabulary], None]) -> None:
+        self.vocabulary = vocabulary
+        self.prove = prove
+        self._known: Any = LRUCache(500)
+
+    def prepare(self, sql: str, parameters: Any, dialect: Any, scope: Scope | None) -> tuple[str, Any]:
+        """
+        Return the string and the parameters to be sent for a string of the application's.
+
+        Args:
+            sql: The string, with parameters in the driver's style.
+            parameters: A list of tuples or dictionaries, one for each execution; empty if there are none.
+            dialect: The engine's.
+            scope: The scope of the connection.
+
+        Raises:
+            RefusedStatementError: The string cannot be scoped.
+            NoTenantError: It uses a scoped table, and no tenant is in scope.
+            ForeignTenantError: It gives another tenant for a tenant column.
+        """
+        by_name = bool(parameters) and isinstance(parameters[0], Mapping)
+        key = (sql, dialect.paramstyle, bool(parameters), by_name, len(parameters[0]) if parameters else 0)
+        text = self._known.get(key)
+        if text is None:
+            try:
+                text = self._known[key] = self._scope(sql, dialect, parameters, by_name=by_name)
+            except RefusedStatementError as error:
+                raise RefusedStatementError(error.reason, sql, error.tables) from error
+        if not text.scoped.restricted:
+            tenant_id = None
+        elif isinstance(scope, Tenant):
+            tenant_id = scope.id
+        else:
+            tables = tuple(sorted(text.scoped.restricted))
+            raise NoTenantError(f"no tenant is in scope, but the statement uses {', '.join(tables)}.", sql, tables)
+        for given in text.scoped.given:
+            _compare(given, text.scoped, parameters, tenant_id, sql)
+        return text.sql, self._parameters(text, parameters, dialect, tenant_id, by_name=by_name)
+
+    def _scope(self, sql: str, dialect: Any, parameters: Any, *, by_name: bool) -> DriverText:
+        marked = mark_driver(sql, dialect.paramstyle)
+        expected = {isinstance(name, str) for name in marked.names}
+        if expected not in (set(), {by_name}):
+            raise RefusedStatementError("this string's parameters are not those that were passed.")
+        given = len(parameters[0]) if parameters else 0
+        if not by_name and any(not 0 <= int(name) < given for name in marked.names):
+            raise RefusedStatementError(f"this string has more parameters than the {given} that were passed.")
+        scoped = scope_text(marked, self.vocabulary)
+        if self.vocabulary.strict:
+            self.prove(scoped, self.vocabulary)
+        is_doubled = dialect.paramstyle in ("format", "pyformat")  # SQLAlchemy passes parameters if only empty ones
+        numbered = dialect.paramstyle in ("numeric_dollar", "numeric")
+        order: list[int | None] = []
+
+        def parameter(piece: int | TenantPlace) -> str:
+            name = None if isinstance(piece, TenantPlace) else scoped.names[piece]
+            if numbered:
+                return f"${given + 1}{self._cast(dialect)}" if name is None else f"${int(name) + 1}"
+            if by_name:
+                return f":{name or _TENANT_NAME}" if dialect.paramstyle == "qmark" else f"%({name or _TENANT_NAME})s"
+            order.append(None if name is None else int(name))
+            return "?" if dialect.paramstyle == "qmark" else "%s"
+
+        printed = join_pieces(scoped.pieces, lambda part: part.replace("%", "%%") if is_doubled else part, parameter)
+        if numbered:
+            order = [*range(given), *([None] if scoped.restricted else [])]
+        return DriverText(printed, scoped, None if by_name else tuple(order))
+
+    def _cast(self, dialect: Any) -> str:
+        name: str = dialect.type_compiler_instance.process(self.vocabulary.tables.tenant_type.dialect_impl(dialect))
+        return f"::{name}"
+
+    def _parameters(self, text: DriverText, parameters: Any, dialect: Any, tenant_id: Any, *, by_name: bool) -> Any:
+        if not text.scoped.restricted and (text.order is None or not text.order):
+            return parameters
+        process = self.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
+        value = tenant_id if process is None or tenant_id is None else process(tenant_id)
+        rows: Sequence[Any] = parameters or ((),)
+        if by_name:
+            return [{**row, _TENANT_NAME: value} for row in rows]
+        order = text.order or ()
+        return [tuple(value if position is None else row[position] for position in order) for row in rows]
+
+
+def _compare(given: Given, scoped: ScopedText, parameters: Any, tenant_id: Any, sql: str) -> None:
+    """Check that a value given for a tenant column is the tenant in scope, in every row."""
+    for number, row in enumerate(parameters or ((),), 1):
+        value = given.value if given.parameter is None else row[scoped.names[given.parameter]]
+        if value is None or value != tenant_id:
+            which = given.row or (number if len(parameters) > 1 else None)
+            where = "" if which is None else f" in row {which}"
+            raise ForeignTenantError(
+                f"{given.table}.{given.column} is given{where}, and it is not the tenant in scope.\n"
+                "Leave the column out, and it is filled. To write for another tenant:  with tenant(other_id): ...",
+                sql,
+                (given.table,),
+                given.column,
+                which,
+            )

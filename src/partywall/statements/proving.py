@@ -1,0 +1,212 @@
+"""
+Puts what is about to be sent before the proof, and checks the parameters that the proof relied on.
+
+In strict mode every statement that was scoped is proved as well, once. In checker mode nothing is scoped: a statement
+runs if the proof finds that the application has scoped it by hand, and if the values it did so with are the tenant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.util import LRUCache
+
+from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
+from partywall.scope import Scope, Tenant
+from partywall.statements.presets import is_preset
+from partywall.statements.proof import Verdict, prove
+from partywall.statements.rules import Vocabulary
+from partywall.statements.text import ScopedText, join_pieces, mark_driver
+from partywall.statements.text import Tenant as TenantPlace
+
+__all__ = ["KeepsNames", "checked_compiler", "checked_context", "prove_compiled", "prove_text"]
+
+
+class KeepsNames:
+    """Mixed into a compiler: keeps the SQL as it is before parameters lose their names to positions."""
+
+    partywall_named: str | None = None
+    string: str
+
+    def _process_positional(self) -> None:
+        self.partywall_named = self.string
+        super()._process_positional()  # type: ignore[misc]  # SQLAlchemy's
+
+    def _process_numeric(self) -> None:
+        self.partywall_named = self.string
+        super()._process_numeric()  # type: ignore[misc]  # SQLAlchemy's
+
+
+_NAMED = re.compile(r"%\(([^)]*)\)s")
+_LATER = re.compile(r"__\[POSTCOMPILE_[^\]]*\]")
+_SCHEMA = re.compile(r"\"?__\[SCHEMA_(\w+)\]\"?\.")
+_MARKS = {"postgresql": "$", "sqlite": ":p"}
+_NO_STATEMENTS = ("savepoint", "rollback_to_savepoint", "release_savepoint")
+
+
+def _numbered(compiled: Any, dialect: str) -> tuple[str, list[str]]:
+    """Return the SQL of a compiled statement with numbered parameters, and their names, the first being number 1."""
+    names: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"{_MARKS[dialect]}{names.setdefault(found.group(1), len(names) + 1)}"
+
+    sql = compiled.partywall_named or compiled.string
+    sql = _LATER.sub("NULL", sql)
+    sql = _SCHEMA.sub(lambda found: "" if found.group(1) == "_none" else f"{found.group(1)}.", sql)
+    sql = _NAMED.sub(number, sql)
+    return (sql.replace("%%", "%") if compiled.preparer._double_percents else sql), list(names)
+
+
+def _is_no_statement(compiled: Any) -> bool:
+    """Whether it reads and writes nothing: a savepoint, or one of the strings that may always be sent."""
+    return compiled.statement.__visit_name__ in _NO_STATEMENTS or (compiled.isplaintext and is_preset(compiled.string))
+
+
+def prove_compiled(compiled: Any, vocabulary: Vocabulary) -> None:
+    """
+    Prove a statement that our compiler has scoped; the verdict is kept with it.
+
+    Raises:
+        RefusedStatementError: The proof does not find it scoped: one of the two is wrong.
+    """
+    if compiled.__dict__.get("partywall_proved") or _is_no_statement(compiled):
+        return
+    sql, names = _numbered(compiled, vocabulary.dialect)
+    escaped = {compiled.escaped_bind_names.get(key, key) for key in compiled.tenant_keys}
+    ours = frozenset(number for number, name in enumerate(names, 1) if name in escaped)
+    _demand(prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=ours), sql)
+    compiled.partywall_proved = True
+
+
+def prove_text(scoped: ScopedText, vocabulary: Vocabulary) -> None:
+    """
+    Prove a text that the text wall has scoped.
+
+    Raises:
+        RefusedStatementError: As in `prove_compiled`.
+    """
+    mark = _MARKS[vocabulary.dialect]
+    tenant = len(scoped.names) + 1
+
+    def parameter(piece: int | TenantPlace) -> str:
+        return f"{mark}{tenant if isinstance(piece, TenantPlace) else piece + 1}"
+
+    sql = join_pieces(scoped.pieces, str, parameter)
+    _demand(prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=frozenset({tenant})), sql)
+
+
+def _demand(verdict: Verdict, sql: str) -> None:
+    if not verdict.is_proved:
+        raise RefusedStatementError(
+            f"the proof does not find this statement scoped: {verdict.reason}.\n"
+            "It is refused, since the tenancy is strict. If the statement is right, this is a bug in partywall.",
+            sql,
+        )
+
+
+# Checker mode.
+
+
+class CheckedCompiler(KeepsNames):
+    """Mixed into a dialect's compiler, unchanged but for the names it keeps: the stamp of a statement to be checked."""
+
+
+def checked_compiler(base: type[Any]) -> type[Any]:
+    """Return the compiler of a dialect, *base*, with the stamp."""
+    return type(f"Checked{base.__name__}", (CheckedCompiler, base), {})
+
+
+def checked_context(base: type[Any], vocabulary: Vocabulary, scope_of: Callable[[Any], Scope | None]) -> type[Any]:
+    """Return the execution context of a dialect, *base*, that lets pass what is scoped by hand, and nothing else."""
+    texts: Any = LRUCache(500)
+
+    class CheckedContext(DefaultExecutionContext):
+        @classmethod
+        def _init_compiled(cls, *args: Any, **kw: Any) -> Any:
+            connection, compiled, invoked_statement = args[1], args[4], args[6]
+            scope = scope_of(connection)
+            if not isinstance(compiled, CheckedCompiler) or invoked_statement is None:
+                raise RefusedStatementError(
+                    "this statement was compiled before it was handed over: execute the statement itself.",
+                    str(compiled),
+                )
+            relied_on = _relied_on(compiled, vocabulary)
+            context: Any = super()._init_compiled(*args, **kw)
+            for row in context.compiled_parameters:
+                _compare((row[name] for name in relied_on), scope, context.statement)
+            return context
+
+        @classmethod
+        def _init_statement(
+            cls, dialect: Any, connection: Any, dbapi: Any, options: Any, statement: str, parameters: Any
+        ) -> Any:
+            if not getattr(connection, "partywall_first_contact", False):
+                scope = scope_of(connection)
+                if not is_preset(statement):
+                    known = texts.get(statement)
+                    if known is None:
+                        known = texts[statement] = _names_relied_on(statement, dialect, vocabulary)
+                    for row in parameters or ((),):
+                        _compare((row[name] for name in known), scope, statement)
+            return super()._init_statement(dialect, connection, dbapi, options, statement, parameters)
+
+        @classmethod
+        def _init_ddl(cls, *args: Any, **_kw: Any) -> Any:
+            raise RefusedStatementError("DDL concerns all tenants, so it is refused in a scope.", str(args[4]))
+
+        @classmethod
+        def _init_default(cls, *_args: Any, **_kw: Any) -> Any:
+            raise RefusedStatementError("a default or sequence executed by itself cannot be checked.")
+
+    return type(f"Checked{base.__name__}", (CheckedContext, base), {})
+
+
+def _relied_on(compiled: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return the names of the parameters that scope a statement, which is proved the first time."""
+    known: tuple[str, ...] | None = compiled.__dict__.get("partywall_relied_on")
+    if known is None:
+        if _is_no_statement(compiled):
+            known = ()
+        else:
+            sql, names = _numbered(compiled, vocabulary.dialect)
+            verdict = prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=None)
+            if not verdict.is_proved:
+                raise _not_scoped(verdict, sql)
+            original = {escaped: name for name, escaped in compiled.escaped_bind_names.items()}
+            known = tuple(original.get(names[number - 1], names[number - 1]) for number in sorted(verdict.relied_on))
+        compiled.partywall_relied_on = known
+    return known
+
+
+def _names_relied_on(statement: str, dialect: Any, vocabulary: Vocabulary) -> tuple[str | int, ...]:
+    marked = mark_driver(statement, dialect.paramstyle)
+    mark = _MARKS[vocabulary.dialect]
+    sql = re.sub(r":partywall_mark_(\d+)", lambda found: f"{mark}{int(found.group(1)) + 1}", marked.sql)
+    verdict = prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=None)
+    if not verdict.is_proved:
+        raise _not_scoped(verdict, statement)
+    return tuple(marked.names[number - 1] for number in sorted(verdict.relied_on))
+
+
+def _not_scoped(verdict: Verdict, sql: str) -> RefusedStatementError:
+    return RefusedStatementError(
+        f"this statement is not scoped by hand: {verdict.reason}.\n"
+        "Add the criterion with a bound parameter, or let partywall add it: Tenancy(..., checker=False).",
+        sql,
+    )
+
+
+def _compare(values: Iterable[Any], scope: Scope | None, statement: str) -> None:
+    for value in values:
+        if not isinstance(scope, Tenant):
+            raise NoTenantError("no tenant is in scope, but the statement is scoped to one.", statement)
+        if value is None or value != scope.id:
+            raise ForeignTenantError(
+                "the statement is scoped by hand to another tenant than the one in scope.\n"
+                "To work for another tenant:  with tenant(other_id): ...",
+                statement,
+            )
