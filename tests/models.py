@@ -237,7 +237,7 @@ def tenancy(**options: Any) -> Tenancy:
         shared=SHARED,
         shared_writable=SHARED_WRITABLE,
         shared_rows=SHARED_ROWS,
-        **options,
+        **{"strict": True, **options},  # the whole suite: what is scoped is proved, too
     )
 
 

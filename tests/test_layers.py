@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.text._parse", "statements.text._reads"),
     ("statements.text._writes",),
     ("statements.text.__init__",),
+    ("statements.as_it_stands",),
     ("statements.proving", "statements.driver"),
     ("statements.compile",),
     ("statements.sent", "statements.writes"),

@@ -156,7 +156,7 @@ def tenancy(**options: Any) -> Tenancy:
         shared=models.SHARED,
         shared_writable=models.SHARED_WRITABLE,
         shared_rows=models.SHARED_ROWS,
-        **options,
+        **{"strict": True, **options},  # as above
     )
 
 

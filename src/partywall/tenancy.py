@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 from sqlalchemy import MetaData
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
-from partywall.errors import SetupError
+from partywall.errors import RefusedStatementError, SetupError
 from partywall.guard import guard_engine, guard_of
 from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id
 from partywall.statements.orm import EXPLICIT_TENANT
@@ -141,6 +141,28 @@ class Tenancy:
             prove("SELECT 1", tables, dialect=dialect, tenant_parameters=frozenset())  # is what it needs installed?
         guard_engine(engine, vocabulary, allow_unscoped=allow_unscoped, audit=self.audit, checker=self.checker)
         return engine
+
+    def vouch(self, sql: str, *, reason: str) -> NoReturn:
+        """
+        Vouch for a statement that is right, but beyond the parser, so that the database alone scopes it.
+
+        It works only on an engine whose row wall has passed its self-test. This version has no row wall, so
+        vouching is refused everywhere.
+
+        Args:
+            sql: The statement.
+            reason: Why it is right; for the audit log.
+
+        Raises:
+            RefusedStatementError: Always, in this version.
+        """
+        if not reason.strip():
+            raise SetupError("vouch() needs a reason that will make sense in the audit log: vouch(sql, reason='...').")
+        raise RefusedStatementError(
+            "nobody can vouch for a statement here: it would be scoped by the database alone, and this version puts up "
+            "no wall in the database.\nWrite it so that it can be scoped, or run it unscoped.",
+            sql,
+        )
 
     @overload
     def session(self, engine: Engine, *, tenant: TenantId, **options: Any) -> Session: ...

@@ -349,8 +349,8 @@ class _Enclosed(elements.ColumnElement[bool]):
 
 def enclosed(clause: Any) -> Any:
     """Return a criterion so that it cannot swallow the AND before it."""
-    if type(clause) in (elements.True_, elements.False_):
-        return clause  # SQLAlchemy leaves the one out, and all else for the other
+    if type(clause) is elements.True_:
+        return clause  # SQLAlchemy leaves it out
     return _Enclosed(clause)
 
 

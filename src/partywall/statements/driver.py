@@ -10,8 +10,9 @@ from sqlalchemy.util import LRUCache
 
 from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant
+from partywall.statements.as_it_stands import scoped_by_hand
 from partywall.statements.rules import Vocabulary
-from partywall.statements.text import Given, ScopedText, join_pieces, mark_driver, scope_text
+from partywall.statements.text import Given, Marked, ScopedText, join_pieces, mark_driver, scope_text
 from partywall.statements.text import Tenant as TenantPlace
 
 __all__ = ["DriverTexts"]
@@ -86,9 +87,7 @@ class DriverTexts:
         given = len(parameters[0]) if parameters else 0
         if not by_name and any(not 0 <= int(name) < given for name in marked.names):
             raise RefusedStatementError(f"this string has more parameters than the {given} that were passed.")
-        scoped = scope_text(marked, self.vocabulary)
-        if self.vocabulary.strict:
-            self.prove(scoped, self.vocabulary)
+        scoped = self._restricted(marked)
         is_doubled = dialect.paramstyle in ("format", "pyformat")  # SQLAlchemy passes parameters if only empty ones
         numbered = dialect.paramstyle in ("numeric_dollar", "numeric")
         order: list[int | None] = []
@@ -105,7 +104,19 @@ class DriverTexts:
         printed = join_pieces(scoped.pieces, lambda part: part.replace("%", "%%") if is_doubled else part, parameter)
         if numbered:
             order = [*range(given), *([None] if scoped.restricted else [])]
-        return DriverText(printed, scoped, None if by_name else tuple(order))
+        return DriverText(scoped.prefix + printed, scoped, None if by_name else tuple(order))
+
+    def _restricted(self, marked: Marked) -> ScopedText:
+        try:
+            scoped = scope_text(marked, self.vocabulary)
+        except RefusedStatementError:
+            by_hand = scoped_by_hand(marked, self.vocabulary)
+            if by_hand is None:
+                raise
+            return by_hand
+        if self.vocabulary.strict:
+            self.prove(scoped, self.vocabulary)
+        return scoped
 
     def _cast(self, dialect: Any) -> str:
         name: str = dialect.type_compiler_instance.process(self.vocabulary.tables.tenant_type.dialect_impl(dialect))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_preset"]
+__all__ = ["explain_prefix", "is_preset"]
 
 _TIME = r"(?:'?\d+ ?(?:us|ms|s|min|h|d)?'?|DEFAULT)"
 _NAME = r"[a-z_]\w*"
@@ -32,3 +32,19 @@ def is_preset(sql: str) -> bool:
     """Whether a string is one of those that may be sent in any scope."""
     words = " ".join(sql.split())
     return any(pattern.fullmatch(words) for pattern in _PRESETS)
+
+
+_OPTION = r"(?:ANALYZE|VERBOSE|COSTS|SETTINGS|GENERIC_PLAN|BUFFERS|WAL|TIMING|SUMMARY|MEMORY|SERIALIZE|FORMAT)"
+_EXPLAIN = {
+    "sqlite": re.compile(r"\s*EXPLAIN(?: QUERY PLAN)?\s", re.IGNORECASE),
+    "postgresql": re.compile(
+        rf"\s*EXPLAIN(?:\s*\( ?{_OPTION}(?: \w+)?(?:, ?{_OPTION}(?: \w+)?)* ?\)|(?: ANALYZE)?(?: VERBOSE)?)\s",
+        re.IGNORECASE,
+    ),
+}
+
+
+def explain_prefix(sql: str, dialect: str) -> str:
+    """Return the EXPLAIN with which a statement begins, up to the statement; empty if with none."""
+    found = _EXPLAIN[dialect].match(sql)
+    return "" if found is None else found.group()

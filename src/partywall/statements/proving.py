@@ -16,7 +16,7 @@ from sqlalchemy.util import LRUCache
 
 from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant
-from partywall.statements.presets import is_preset
+from partywall.statements.presets import explain_prefix, is_preset
 from partywall.statements.proof import Verdict, prove
 from partywall.statements.rules import Vocabulary
 from partywall.statements.text import ScopedText, join_pieces, mark_driver
@@ -55,6 +55,7 @@ def _numbered(compiled: Any, dialect: str) -> tuple[str, list[str]]:
         return f"{_MARKS[dialect]}{names.setdefault(found.group(1), len(names) + 1)}"
 
     sql = compiled.partywall_named or compiled.string
+    sql = sql[len(explain_prefix(sql, dialect)) :] if compiled.isplaintext else sql
     sql = _LATER.sub("NULL", sql)
     sql = _SCHEMA.sub(lambda found: "" if found.group(1) == "_none" else f"{found.group(1)}.", sql)
     sql = _NAMED.sub(number, sql)
@@ -73,7 +74,7 @@ def prove_compiled(compiled: Any, vocabulary: Vocabulary) -> None:
     Raises:
         RefusedStatementError: The proof does not find it scoped: one of the two is wrong.
     """
-    if compiled.__dict__.get("partywall_proved") or _is_no_statement(compiled):
+    if compiled.partywall_proved or _is_no_statement(compiled):
         return
     sql, names = _numbered(compiled, vocabulary.dialect)
     escaped = {compiled.escaped_bind_names.get(key, key) for key in compiled.tenant_keys}

@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import BindParameter, TextClause
 from sqlalchemy.types import NULLTYPE
 
 from partywall.errors import RefusedStatementError
+from partywall.statements.as_it_stands import scoped_by_hand
 from partywall.statements.compile import TENANT_PARAMETER
 from partywall.statements.presets import is_preset
 from partywall.statements.proving import KeepsNames
@@ -44,6 +45,7 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
 
     _statement_text: Any = None  # the text of the TextualSelect that is being printed
     _column_text: Any = None  # the text that is the next of a SELECT's columns
+    partywall_proved: bool = False  # whether the proof has seen the statement
     _literal: bool = False  # whether what is printed next is the text of a literal_column()
 
     def visit_textclause(self, textclause: Any, add_to_result_map: Any = None, **kw: Any) -> str:
@@ -78,13 +80,25 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
             self._add_to_params(textclause)  # type: ignore[attr-defined,unused-ignore]
         if self.public:
             raise self._not_public("SQL text")
-        marked = mark_named(textclause.text)
-        visible = _visible_ctes(self, kw)
-        if position is None:
-            scoped = scope_text(marked, self.vocabulary, ctes=visible)
-        else:
-            scoped = scope_fragment(marked, self.vocabulary, position, sources=self._sources(), ctes=visible)
-        return self._print(scoped, textclause._bindparams, kw)
+        try:
+            scoped = self._scoped(mark_named(textclause.text), position, _visible_ctes(self, kw))
+            return self._print(scoped, textclause._bindparams, kw)
+        except RefusedStatementError as error:
+            if error.statement:
+                raise
+            raise RefusedStatementError(error.reason, textclause.text, error.tables) from error
+
+    def _scoped(self, marked: Marked, position: Position | None, ctes: tuple[str, ...]) -> ScopedText:
+        if position is not None:
+            return scope_fragment(marked, self.vocabulary, position, sources=self._sources(), ctes=ctes)
+        try:
+            return scope_text(marked, self.vocabulary, ctes=ctes)
+        except RefusedStatementError:
+            by_hand = None if ctes else scoped_by_hand(marked, self.vocabulary)
+            if by_hand is None:
+                raise
+            self.partywall_proved = len(self.stack) <= 1  # as a whole: the proof has seen it
+            return by_hand
 
     def _print(self, scoped: ScopedText, binds: Any, kw: Any) -> str:
         self.restricted.update(scoped.restricted)
@@ -106,7 +120,7 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
                 return self.process(self.tenant)
             return self.process(binds[scoped.names[piece]], **options)
 
-        return join_pieces(scoped.pieces, self.post_process_text, parameter)
+        return scoped.prefix + join_pieces(scoped.pieces, self.post_process_text, parameter)
 
     def visit_textual_select(self, taf: Any, *args: Any, **kw: Any) -> Any:
         if self.public:

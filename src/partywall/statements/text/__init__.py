@@ -7,6 +7,7 @@ cannot hide a table. Text in, pieces of text out; no session, no connection.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,7 @@ from typing import Any
 from sqlglot import exp
 
 from partywall.errors import RefusedStatementError
+from partywall.statements.presets import explain_prefix
 from partywall.statements.rules import Vocabulary
 from partywall.statements.text._marks import (
     TENANT,
@@ -65,6 +67,7 @@ class ScopedText:
         restricted: The tables of which a tenant sees only some rows.
         used: Every declared table in it.
         given: Values given for tenant columns, taken out of the text.
+        prefix: The EXPLAIN before it, if there is one.
     """
 
     pieces: tuple[Piece, ...]
@@ -72,6 +75,7 @@ class ScopedText:
     restricted: Mapping[str, TableDescription]
     used: Mapping[str, TableDescription]
     given: tuple[Given, ...]
+    prefix: str = ""
 
 
 class Position(Enum):
@@ -97,14 +101,20 @@ def scope_text(marked: Marked, vocabulary: Vocabulary, *, ctes: Collection[str] 
         RefusedStatementError: It cannot be parsed, or has something in it that is not on the lists.
         ForeignTenantError: It sets a tenant column to NULL.
     """
-    root = parse(marked.sql, vocabulary.dialect, vocabulary.may_call)
+    prefix = explain_prefix(marked.sql, vocabulary.dialect)
+    if prefix and not vocabulary.diagnostics:
+        raise RefusedStatementError(
+            "EXPLAIN tells what the planner estimates from all tenants' rows.\n"
+            "If tenants may know:  Tenancy(..., diagnostics=True)"
+        )
+    root = parse(marked.sql[len(prefix) :], vocabulary.dialect, vocabulary.may_call)
     check_marks(root, marked)
     vet(root, vocabulary)
     names = Names(vocabulary, vocabulary.dialect)
     writes = Writes(names)
     writes.statement(root, _outer(ctes, names))
     writes.check_rows(root)
-    return _scoped(root, marked, names, writes)
+    return dataclasses.replace(_scoped(root, marked, names, writes), prefix=" ".join([*prefix.split(), ""]))
 
 
 def scope_fragment(
