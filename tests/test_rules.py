@@ -25,7 +25,6 @@ from sqlalchemy import (
     exists,
     extract,
     func,
-    literal,
     literal_column,
     select,
     table,
@@ -142,21 +141,7 @@ def unquoted(name: str) -> quoted_name:
 
 REFUSED: dict[str, Callable[[], Any]] = {
     # Text in every position.
-    "text_as_a_statement": lambda: text("SELECT * FROM invoices"),
-    "text_of_columns": lambda: text("SELECT id FROM invoices").columns(column("id")),
-    "text_of_columns_as_a_subquery": lambda: select(
-        text("SELECT id FROM invoices").columns(column("id")).subquery().c.id
-    ),
-    "text_of_columns_as_a_cte": lambda: select(text("SELECT id FROM invoices").columns(column("id")).cte().c.id),
-    "text_in_columns": lambda: select(text("(SELECT max(total) FROM invoices)")),
-    "text_in_from": lambda: select(literal(1)).select_from(text("invoices")),
-    "text_in_where": lambda: select(Invoice.id).where(text("1=1 OR 1=1")),
     "text_in_an_or": lambda: select(Invoice.id).where(sqlalchemy.or_(text("1=1) OR (1=1"), Invoice.paid)),
-    "text_in_on": lambda: select(Invoice.id).join(Customer, text("true OR true")),
-    "text_in_having": lambda: select(func.count()).group_by(Invoice.paid).having(text("1=1 OR 1=1")),
-    "text_in_group_by": lambda: select(func.count()).select_from(Invoice).group_by(text("(SELECT 1 FROM invoices)")),
-    "text_in_order_by": lambda: select(Invoice.id).order_by(text("(SELECT max(total) FROM invoices)")),
-    "text_in_a_function": lambda: select(func.lower(text("(SELECT max(number) FROM invoices)"))),
     "text_as_a_prefix": lambda: select(Invoice.id).prefix_with("(SELECT max(total) FROM invoices),"),
     "text_as_a_suffix": lambda: select(Invoice.id).suffix_with("UNION SELECT id FROM invoices"),
     "text_as_a_prefix_of_a_cte": lambda: select(
@@ -167,10 +152,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     ),
     "text_as_a_hint_of_the_statement": lambda: select(Invoice.id).with_statement_hint("UNION SELECT id FROM invoices"),
     "text_as_a_hint_of_a_table": lambda: select(Invoice.id).with_hint(Invoice, "UNION SELECT 1"),
-    "literal_column_with_a_subquery": lambda: select(literal_column("(SELECT max(total) FROM invoices)")),
-    "literal_column_with_a_quote": lambda: select(literal_column("'a' || (SELECT 'b') || 'c'")),
+    "literal_column_of_two_columns": lambda: select(literal_column("1, (SELECT 'b')")),
     "literal_column_that_is_a_system_column": lambda: select(literal_column("ctid")).select_from(Invoice),
-    "text_from_statement": lambda: select(Invoice).from_statement(text("SELECT * FROM invoices")),
     # Functions, operators, names, types.
     "function_that_reads_what_it_is_told": lambda: select(func.query_to_xml("SELECT 1", True, True, "")),
     "function_that_loads_code": lambda: select(func.load_extension("x")),
@@ -251,7 +234,7 @@ def test_is_refused_and_nothing_is_sent(world: World, name: str) -> None:
     assert sent.statements == []
 
 
-@pytest.mark.parametrize("name", ["text_in_where", "function_in_where", "table_unknown"])
+@pytest.mark.parametrize("name", ["text_in_an_or", "function_in_where", "table_unknown"])
 def test_is_refused_without_a_tenant_too(world: World, name: str) -> None:
     with Recorder(world.many) as sent, Session(world.many) as session:
         with pytest.raises(RefusedStatementError):
@@ -263,17 +246,22 @@ def test_is_refused_without_a_tenant_too(world: World, name: str) -> None:
 def test_what_is_refused_would_have_run(world: World) -> None:
     """Some of the refused statements do read other tenants' rows on an engine without the wall."""
     with Session(world.plain) as session:
-        everything = session.execute(REFUSED["text_in_columns"]()).scalar()
+        everything = session.execute(select(text("(SELECT max(total) FROM invoices)"))).scalar()
         own = session.execute(REFUSED["construct_of_the_application"]()).scalar()
 
     assert (everything, own) == (38, 21)
 
 
-def test_exec_driver_sql_is_refused(world: World) -> None:
-    with tenant(1), world.many.connect() as connection, pytest.raises(RefusedStatementError) as caught:
-        connection.exec_driver_sql("SELECT * FROM invoices")
+def test_a_refusal_of_text_shows_it(world: World) -> None:
+    with tenant(1), world.many.connect() as connection:
+        with pytest.raises(RefusedStatementError) as caught:
+            connection.exec_driver_sql("SELECT * FROM ledger")
+        with pytest.raises(RefusedStatementError) as caught_too:
+            connection.execute(text("SELECT * FROM ledger"))
 
-    assert "SELECT * FROM invoices" in str(caught.value)
+    for error in (caught.value, caught_too.value):
+        assert error.tables == ("ledger",)
+        assert "SELECT * FROM ledger" in str(error)
 
 
 def test_precompiled_statement_is_refused(world: World) -> None:
@@ -299,8 +287,8 @@ def test_foreign_entry_in_a_compiled_cache_is_refused(world: World) -> None:
 
 
 def test_declared_construct_function_and_operator_are_allowed(world: World) -> None:
-    engine: Engine = tenancy(
-        constructs={OwnColumnElement}, functions={"to_regclass", "zeroblob"}, operators={"<~~>"}
+    engine: Engine = tenancy(  # not strict: what this construct prints is scoped by nobody
+        strict=False, constructs={OwnColumnElement}, functions={"to_regclass", "zeroblob"}, operators={"<~~>"}
     ).guard(sqlalchemy.create_engine(world.url))
     try:
         with tenant(1), engine.connect() as connection:
@@ -327,11 +315,18 @@ def test_unknown_table_is_named_with_the_way_out(world: World) -> None:
     assert "Tenancy(" in str(caught.value)
 
 
-def test_an_entity_aliased_to_text_is_refused(world: World) -> None:
-    with tenant(1), Session(world.many) as session:
-        stolen = aliased(Invoice, text("SELECT * FROM invoices").columns(*Invoice.__table__.columns).subquery())
-        with pytest.raises(RefusedStatementError):
-            session.scalars(select(stolen)).all()
+def test_an_entity_aliased_to_text_is_scoped(world: World) -> None:
+    columns = ", ".join(column.name for column in Invoice.__table__.columns)
+    sql = f"SELECT {columns} FROM invoices"  # as they are in the metadata: text has them by position
+
+    def run(session: Session) -> list[int]:
+        stolen = aliased(Invoice, text(sql).columns(*Invoice.__table__.columns).subquery())
+        return sorted(invoice.id for invoice in session.scalars(select(stolen)))
+
+    outcome = world.twins[1].compare(run)
+
+    assert outcome.rows is not None
+    assert len(outcome.rows) == 7
 
 
 def test_columns_of_other_metadata_are_known_by_name(world: World) -> None:

@@ -188,7 +188,8 @@ def _only(root: exp.Select, position: Position) -> exp.Select:
     """
     if position is Position.EXPRESSION:
         (paren,) = root.expressions
-        inner = paren.this if isinstance(paren, exp.Paren) else None
+        is_query = isinstance(paren, exp.Subquery) and isinstance(paren.this, exp.Subquery)
+        inner = paren.this if isinstance(paren, exp.Paren) or is_query else None
         if inner is None or isinstance(inner, exp.Alias):
             raise RefusedStatementError("this text is not one expression, as it has to be here.")
         paren.replace(inner)
