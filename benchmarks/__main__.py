@@ -17,6 +17,7 @@ from benchmarks.footprint import cache_entries, guard_seconds, import_seconds
 from benchmarks.measure import CLOCKS, FULL, QUICK, Mode, Plan, Spread, measure, measure_write, verify, verify_write
 from benchmarks.report import LEGEND, Fact, Measured, as_json, environment, show_facts, show_timings
 from benchmarks.schema import DATABASES, Size, fill, new_database, settle
+from benchmarks.text import COMPILED, first_time, proof_time, repeated
 from benchmarks.variants import open_variants, open_writers
 from benchmarks.writes import WRITES
 
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for time_all in (TIMERS.values() if options.only is None else (TIMERS[options.only],))
             for each in time_all(kind, url, size, plan, console)
         ]
-    facts = _facts(quick=options.quick)
+        texts = [fact for kind, url in urls.items() for fact in _text_facts(kind, url, size, quick=options.quick)]
+    facts = [*_facts(quick=options.quick), *texts]
     show_facts(console, facts)
     if options.json is not None:
         options.json.write_text(json.dumps(as_json(where, measured, facts), indent=2) + "\n")
@@ -123,8 +125,41 @@ def _facts(*, quick: bool) -> list[Fact]:
     ]
 
 
-def _milliseconds(seconds: Spread) -> str:
-    return f"{1e3 * seconds.median:.0f} ms ({1e3 * seconds.low:.0f}-{1e3 * seconds.high:.0f})"
+def _text_facts(kind: str, url: URL, size: Size, *, quick: bool) -> list[Fact]:
+    runs = 5 if quick else 40
+    first, proof = first_time(kind, runs=runs), proof_time(kind, runs=runs)
+    ratios = repeated(url, size, rounds=3 if quick else 60, calls=5 if quick else 60)
+    how = "compiled" if COMPILED else "pure Python"
+    return [
+        Fact(
+            f"{kind}: text, the first time, for each KB ({how})",
+            _milliseconds(first, digits=1),
+            first.median,
+            bar="at most 3 ms, compiled",
+            passes=first.median <= 0.003 if COMPILED else None,
+        ),
+        Fact(
+            f"{kind}: proof of a statement ({how})",
+            _milliseconds(proof, digits=1),
+            proof.median,
+            bar="at most 2 ms",
+            passes=proof.median <= 0.002,
+        ),
+        *(
+            Fact(
+                f"{kind}: {name} repeated, to the same filtered by hand",
+                f"{ratio.median:.3f} ({ratio.low:.2f}-{ratio.high:.2f})",
+                ratio.median,
+                bar="at most 1.05",
+                passes=ratio.median <= 1.05,
+            )
+            for name, ratio in ratios.items()
+        ),
+    ]
+
+
+def _milliseconds(seconds: Spread, *, digits: int = 0) -> str:
+    return f"{1e3 * seconds.median:.{digits}f} ms ({1e3 * seconds.low:.{digits}f}-{1e3 * seconds.high:.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -170,6 +170,10 @@ def test_a_place_is_found_behind_parameters_of_any_length(tmp_path: Path) -> Non
 
     assert (found.line, found.column) == (1, 55)
 
+    (found,) = judged(tmp_path, "SELECT :a_long_name\\", "sqlite")
+
+    assert (found.line, found.column) == (1, 20)
+
 
 PARAMETERS = {
     "a name": ("postgresql", "SELECT 1 FROM invoices WHERE tenant_id = :tenant_id", (":tenant_id",)),

@@ -96,7 +96,8 @@ class Numbered:
 
     def origin(self, position: int) -> int:
         """Return where a character of `sql` stands in the file."""
-        start, original = self._starts[max(bisect_right(self._starts, (position, len(self.sql))) - 1, 0)]
+        last = bisect_right(self._starts, position, key=lambda pair: pair[0]) - 1
+        start, original = self._starts[last]
         return original + position - start
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.util import LRUCache
 from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant
 from partywall.statements.as_it_stands import scoped_by_hand
+from partywall.statements.presets import is_preset
 from partywall.statements.rules import Vocabulary
 from partywall.statements.text import Given, Marked, ScopedText, join_pieces, mark_driver, scope_text
 from partywall.statements.text import Tenant as TenantPlace
@@ -35,6 +36,7 @@ class DriverText:
     sql: str
     scoped: ScopedText
     order: tuple[int | None, ...] | None
+    bind: Callable[[Any], Any] | None  # makes the tenant's id what the driver takes
 
 
 class DriverTexts:
@@ -60,10 +62,14 @@ class DriverTexts:
             NoTenantError: It uses a scoped table, and no tenant is in scope.
             ForeignTenantError: It gives another tenant for a tenant column.
         """
-        by_name = bool(parameters) and isinstance(parameters[0], Mapping)
-        key = (sql, dialect.paramstyle, bool(parameters), by_name, len(parameters[0]) if parameters else 0)
+        sql = str.__str__(sql)  # a subclass could say one thing and send another
+        first = parameters[0] if parameters else ()
+        by_name = isinstance(first, Mapping)
+        key = (sql, by_name, len(first))
         text = self._known.get(key)
         if text is None:
+            if is_preset(sql):
+                return sql, parameters
             try:
                 text = self._known[key] = self._scope(sql, dialect, parameters, by_name=by_name)
             except RefusedStatementError as error:
@@ -75,9 +81,17 @@ class DriverTexts:
         else:
             tables = tuple(sorted(text.scoped.restricted))
             raise NoTenantError(f"no tenant is in scope, but the statement uses {', '.join(tables)}.", sql, tables)
-        for given in text.scoped.given:
-            _compare(given, text.scoped, parameters, tenant_id, sql)
-        return text.sql, self._parameters(text, parameters, dialect, tenant_id, by_name=by_name)
+        if text.scoped.given:
+            for given in text.scoped.given:
+                _compare(given, text.scoped, parameters, tenant_id, sql)
+        if tenant_id is None and not text.order:
+            return text.sql, parameters
+        value = tenant_id if text.bind is None or tenant_id is None else text.bind(tenant_id)
+        rows: Sequence[Any] = parameters or ((),)
+        order = text.order
+        if order is None:
+            return text.sql, [{**row, _TENANT_NAME: value} for row in rows]
+        return text.sql, [tuple([value if place is None else row[place] for place in order]) for row in rows]
 
     def _scope(self, sql: str, dialect: Any, parameters: Any, *, by_name: bool) -> DriverText:
         marked = mark_driver(sql, dialect.paramstyle)
@@ -104,7 +118,8 @@ class DriverTexts:
         printed = join_pieces(scoped.pieces, lambda part: part.replace("%", "%%") if is_doubled else part, parameter)
         if numbered:
             order = [*range(given), *([None] if scoped.restricted else [])]
-        return DriverText(scoped.prefix + printed, scoped, None if by_name else tuple(order))
+        bind = self.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
+        return DriverText(scoped.prefix + printed, scoped, None if by_name else tuple(order), bind)
 
     def _restricted(self, marked: Marked) -> ScopedText:
         try:
@@ -121,17 +136,6 @@ class DriverTexts:
     def _cast(self, dialect: Any) -> str:
         name: str = dialect.type_compiler_instance.process(self.vocabulary.tables.tenant_type.dialect_impl(dialect))
         return f"::{name}"
-
-    def _parameters(self, text: DriverText, parameters: Any, dialect: Any, tenant_id: Any, *, by_name: bool) -> Any:
-        if not text.scoped.restricted and (text.order is None or not text.order):
-            return parameters
-        process = self.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
-        value = tenant_id if process is None or tenant_id is None else process(tenant_id)
-        rows: Sequence[Any] = parameters or ((),)
-        if by_name:
-            return [{**row, _TENANT_NAME: value} for row in rows]
-        order = text.order or ()
-        return [tuple(value if position is None else row[position] for position in order) for row in rows]
 
 
 def _compare(given: Given, scoped: ScopedText, parameters: Any, tenant_id: Any, sql: str) -> None:

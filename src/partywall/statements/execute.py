@@ -16,7 +16,6 @@ from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatement
 from partywall.scope import Scope, Tenant, Unscoped
 from partywall.statements.compile import TENANT_PARAMETER, public_twin
 from partywall.statements.driver import DriverTexts
-from partywall.statements.presets import is_preset
 from partywall.statements.proving import prove_compiled, prove_text
 from partywall.statements.rules import Vocabulary
 from partywall.statements.sent import remember
@@ -81,10 +80,8 @@ class _ScopedContext(DefaultExecutionContext):
         cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, statement: str, *args: Any
     ) -> Any:
         if not getattr(connection, "partywall_first_contact", False):
-            scope = scope_of(connection)
-            if not is_preset(statement):
-                statement, parameters = cls.partywall_texts.prepare(statement, args[0], dialect, scope)
-                args = (parameters, *args[1:])
+            statement, parameters = cls.partywall_texts.prepare(statement, args[0], dialect, scope_of(connection))
+            args = (parameters, *args[1:])
         context = super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
         if connection._has_events or connection.engine._has_events or dialect._has_events:
             remember(context)

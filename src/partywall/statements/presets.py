@@ -30,7 +30,7 @@ _PRESETS = [
 
 def is_preset(sql: str) -> bool:
     """Whether a string is one of those that may be sent in any scope."""
-    words = " ".join(sql.split())
+    words = " ".join(str.split(sql))  # not by a method of a subclass
     return any(pattern.fullmatch(words) for pattern in _PRESETS)
 
 

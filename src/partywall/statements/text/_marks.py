@@ -118,6 +118,7 @@ def _mark(
     otherwise: str | None = None,
     after: Callable[[str], str] = lambda text: text,
 ) -> Marked:
+    sql = str.__str__(sql)  # a subclass could say one thing and print another
     if "partywall" in sql.lower():
         raise RefusedStatementError("names that hold 'partywall' are its own: choose others.", sql)
     names: list[str | int] = []
