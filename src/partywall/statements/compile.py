@@ -22,6 +22,7 @@ from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
 from partywall.statements.names import check_literal, check_no_comment, enclosed_text
 from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
+from partywall.statements.refusals import undeclared_column, where_a_row_lies
 from partywall.statements.rules import (
     PRINTED_RULES,
     RULES,
@@ -235,9 +236,7 @@ class ScopedCompiler(SQLCompiler):
         else:
             # Printed without a table, the name may be that of a column of any source around it.
             if (column.table is None or not column.table.named_with_column) and column.name.lower() in RESERVED_COLUMNS:
-                raise RefusedStatementError(
-                    f"column {column.name} tells where a row lies among all tenants' rows: it is not for a scope."
-                )
+                raise where_a_row_lies(column.name)
             if self.public:
                 raise self._not_public(f"a column {column.name} of no table")
             self._check_field(column)
@@ -266,11 +265,7 @@ class ScopedCompiler(SQLCompiler):
 
     def _check_column_of(self, description: TableDescription, column: Any) -> None:
         if column.name not in description.columns:
-            # PostgreSQL reads table.name as name(table) where there is no such column (manual, 4.2.6 Field Selection).
-            raise RefusedStatementError(
-                f"table {description.key} has no column {column.name} in the metadata: declare it there.",
-                tables=(description.key,),
-            )
+            raise undeclared_column(description, column.name)
         if self.public and description.kind is Kind.TENANTS and column.name not in description.public:
             raise self._not_public(f"{description.key}.{column.name}")
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy.util import LRUCache
 
-from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
+from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant
 from partywall.statements.as_it_stands import scoped_by_hand
 from partywall.statements.presets import is_preset
+from partywall.statements.refusals import foreign_value
 from partywall.statements.rules import Vocabulary
 from partywall.statements.text import Given, Marked, ScopedText, join_pieces, mark_driver, scope_text
 from partywall.statements.text import Tenant as TenantPlace
@@ -144,12 +145,4 @@ def _compare(given: Given, scoped: ScopedText, parameters: Any, tenant_id: Any, 
         value = given.value if given.parameter is None else row[scoped.names[given.parameter]]
         if value is None or value != tenant_id:
             which = given.row or (number if len(parameters) > 1 else None)
-            where = "" if which is None else f" in row {which}"
-            raise ForeignTenantError(
-                f"{given.table}.{given.column} is given{where}, and it is not the tenant in scope.\n"
-                "Leave the column out, and it is filled. To write for another tenant:  with tenant(other_id): ...",
-                sql,
-                (given.table,),
-                given.column,
-                which,
-            )
+            raise foreign_value(given.table, given.column, which, sql)

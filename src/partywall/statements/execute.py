@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 from sqlalchemy import select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 
-from partywall.errors import ForeignTenantError, NoTenantError, RefusedStatementError
+from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant, Unscoped
 from partywall.statements.compile import TENANT_PARAMETER, public_twin
 from partywall.statements.driver import DriverTexts
 from partywall.statements.proving import prove_compiled, prove_text
+from partywall.statements.refusals import foreign_value
 from partywall.statements.rules import Vocabulary
 from partywall.statements.sent import remember
 from partywall.statements.writes import ScopedWriter
@@ -113,11 +114,13 @@ def _fill(compiled: Any, parameters: Any, tenant_id: Any, extracted: Any) -> Any
     for given in compiled.given:
         for number, row in enumerate(rows, 1):
             if not _is_same(given.value(row, extracted), tenant_id):
-                raise _foreign(compiled, given.table, given.column, given.row or (number if len(rows) > 1 else None))
+                raise foreign_value(
+                    given.table, given.column, given.row or (number if len(rows) > 1 else None), str(compiled)
+                )
     for key, (table, column) in compiled.given_as.items():
         for number, row in enumerate(rows, 1):
             if key in row and not _is_same(row[key], tenant_id):
-                raise _foreign(compiled, table, column, number if len(rows) > 1 else None)
+                raise foreign_value(table, column, number if len(rows) > 1 else None, str(compiled))
     ours = dict.fromkeys(compiled.tenant_keys, tenant_id)
     return [{**row, **ours} for row in rows]  # set last, and in copies, which nobody else can change
 
@@ -132,18 +135,6 @@ def _check_filled(context: Any, compiled: Any, tenant_id: Any) -> None:
 def _is_same(value: Any, tenant_id: Any) -> bool:
     """Whether a value given for the tenant column is the tenant in scope, though perhaps of another type."""
     return value is not None and bool(value == tenant_id)
-
-
-def _foreign(compiled: Any, table: str, column: str, row: int | None) -> ForeignTenantError:
-    where = "" if row is None else f" in row {row}"
-    return ForeignTenantError(
-        f"{table}.{column} is given{where}, and it is not the tenant in scope.\n"
-        "Leave the column out, and it is filled. To write for another tenant:  with tenant(other_id): ...",
-        str(compiled),
-        (table,),
-        column,
-        row,
-    )
 
 
 def _without_tenant(compiled: Any) -> Any:

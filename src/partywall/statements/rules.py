@@ -26,6 +26,7 @@ from partywall.statements.functions import (
     UNARY_OPERATORS,
     Operators,
 )
+from partywall.statements.refusals import harmful_function, unknown_table
 from partywall.tables import TableDescription, Tables
 
 __all__ = [
@@ -81,13 +82,7 @@ class Vocabulary:
         schema = getattr(table, "schema", None)
         description = self.tables.find(schema, table.name)
         if description is None:
-            key = table.name if schema is None else f"{schema}.{table.name}"
-            raise RefusedStatementError(
-                f"table {key} is unknown to the tenancy: nobody declared whose rows it holds.\n"
-                "Add it to the metadata that Tenancy(...) was given, before the engine is guarded; one that is read in "
-                "all scopes also to shared={...}.",
-                tables=(key,),
-            )
+            raise unknown_table(schema, table.name)
         return description
 
     def verdict_on(self, cls: type[Any]) -> str | None:
@@ -227,10 +222,7 @@ def _function(element: Any, vocabulary: Vocabulary) -> None:
         return
     if packages and name.lower() in vocabulary.functions:
         return
-    raise RefusedStatementError(
-        f"function {name} is not among those known to be harmless.\nIf it reads no table and changes nothing: "
-        f"Tenancy(..., functions={{{name!r}}})"
-    )
+    raise harmful_function(name)
 
 
 def _check_operator(operator: Any, known: Operators, vocabulary: Vocabulary) -> None:

@@ -180,7 +180,9 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
         self._literal = False
         if self.public:
             raise self._not_public("SQL text")
-        scoped = scope_fragment(Marked(str.__str__(text), ()), self.vocabulary, Position.EXPRESSION, sources=self._sources())
+        scoped = scope_fragment(
+            Marked(str.__str__(text), ()), self.vocabulary, Position.EXPRESSION, sources=self._sources()
+        )
         return self._print(scoped, {}, {})
 
     # What a text sees around it.

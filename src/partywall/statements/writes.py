@@ -17,10 +17,11 @@ from sqlalchemy.sql import coercions, elements, operators, roles
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
 from partywall._compat import drop_ordered_values
-from partywall.errors import ForeignTenantError, RefusedStatementError
+from partywall.errors import RefusedStatementError
 from partywall.statements.compile import TENANT_PARAMETER, ScopedCompiler, enclosed, with_tenant_first
+from partywall.statements.refusals import no_tenant_value, not_writable, tenant_as_expression
 from partywall.statements.rules import Vocabulary, base_table, examine
-from partywall.tables import Kind, TableDescription, Visible
+from partywall.tables import TableDescription, Visible
 
 __all__ = ["GivenTenant", "ScopedWriter"]
 
@@ -169,13 +170,7 @@ class ScopedWriter(ScopedCompiler):
         if len({column.name for column in table.c}) < len(table.c):
             raise RefusedStatementError(f"this table() of {description.key} names a column twice.")
         if description.writable is Visible.NONE:
-            what = "the tenants table" if description.kind is Kind.TENANTS else "shared by all tenants"
-            raise RefusedStatementError(
-                f"table {description.key} is {what}, and no tenant may write it.\n"
-                "If tenants are meant to: Tenancy(..., shared_writable={...}). Else write it unscoped, on an engine "
-                "guarded with allow_unscoped=True:  with unscoped(reason='...'): ...",
-                tables=(description.key,),
-            )
+            raise not_writable(description)
         if description.writable is Visible.ALL:
             return None
         self.restricted[description.key] = description
@@ -283,19 +278,9 @@ class ScopedWriter(ScopedCompiler):
         elif isinstance(value, BindParameter):
             self.given.append(GivenTenant(value, self._position(value), table, column, row))
         elif isinstance(value, elements.Null):
-            raise ForeignTenantError(
-                f"{table}.{column} is set to NULL: a row belongs to the tenant in scope.\nLeave the column out, and it "
-                "is filled.",
-                tables=(table,),
-                column=column,
-                row=row,
-            )
+            raise no_tenant_value(table, column, row)
         elif not self._is_tenant_column(value):
-            raise RefusedStatementError(
-                f"{table}.{column} is given as an expression, so nobody knows whose row that would be.\nLeave it out, "
-                "and it is filled with the tenant in scope.",
-                tables=(table,),
-            )
+            raise tenant_as_expression(table, column)
 
     def _position(self, bind: BindParameter[Any]) -> int | None:
         if self.cache_key is None:

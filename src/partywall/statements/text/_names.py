@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from partywall.errors import RefusedStatementError
+from partywall.statements.refusals import unknown_table
 from partywall.statements.rules import Vocabulary
 from partywall.tables import TableDescription
 
@@ -71,13 +71,7 @@ class Names:
         if description is None and schema is not None and schema == _DEFAULT_SCHEMAS[self.dialect]:
             description = self._find(None, name)
         if description is None:
-            key = name if schema is None else f"{schema}.{name}"
-            raise RefusedStatementError(
-                f"table {key} is unknown to the tenancy: nobody declared whose rows it holds.\n"
-                "Add it to the metadata that Tenancy(...) was given, before the engine is guarded; one that is read "
-                "in all scopes also to shared={...}. Other catalogs and views are refused.",
-                tables=(key,),
-            )
+            raise unknown_table(schema, name)
         self.used[description.key] = description
         if description.is_restricted:
             self.restricted[description.key] = description

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from partywall.errors import RefusedStatementError
 from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
+from partywall.statements.refusals import undeclared_column
 from partywall.statements.text._marks import tenant_mark
 from partywall.statements.text._names import Ctes, Names, Sources
 from partywall.statements.text._vet import row_of
@@ -320,10 +321,7 @@ class Reads:
                 raise RefusedStatementError(f"({name}).{column.name}: {name} is no table of this statement.")
             return
         if self.names.column_of(description, column) is None:
-            raise RefusedStatementError(
-                f"table {description.key} has no column {column.name} in the metadata: declare it there.",
-                tables=(description.key,),
-            )
+            raise undeclared_column(description, column.name)
 
 
 def criterion_of(name: Any, description: TableDescription, *, for_writing: bool = False) -> exp.Expr:

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from partywall.errors import RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
+from partywall.statements.refusals import harmful_function, where_a_row_lies
 from partywall.statements.rules import Vocabulary
 
 __all__ = ["row_of", "vet"]
@@ -151,16 +152,9 @@ def _function(node: Any, vocabulary: Vocabulary) -> None:
         if schema != "pg_catalog":
             if f"{schema}.{name}".lower() in vocabulary.functions:
                 return
-            raise _not_harmless(f"{schema}.{name}".lower())
+            raise harmful_function(f"{schema}.{name}".lower())
     if not vocabulary.may_call(name):
-        raise _not_harmless(name.lower())
-
-
-def _not_harmless(name: str) -> RefusedStatementError:
-    return RefusedStatementError(
-        f"function {name} is not among those known to be harmless.\nIf it reads no table and changes nothing: "
-        f"Tenancy(..., functions={{{name!r}}})"
-    )
+        raise harmful_function(name.lower())
 
 
 def row_of(dot: Any) -> Any | None:
@@ -184,9 +178,7 @@ def _operator(node: Any, vocabulary: Vocabulary) -> None:
 
 def _column(node: Any, _vocabulary: Vocabulary) -> None:
     if isinstance(node.this, exp.Identifier) and node.name.lower() in RESERVED_COLUMNS:
-        raise RefusedStatementError(
-            f"column {node.name} tells where a row lies among all tenants' rows: it is not for a scope."
-        )
+        raise where_a_row_lies(node.name)
 
 
 def _identifier(node: Any, _vocabulary: Vocabulary) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlglot import exp
 
-from partywall.errors import ForeignTenantError, RefusedStatementError
+from partywall.errors import RefusedStatementError
+from partywall.statements.refusals import no_tenant_value, not_writable, tenant_as_expression
 from partywall.statements.text._marks import as_mark, tenant_mark
 from partywall.statements.text._names import Ctes, Names, Sources
 from partywall.statements.text._reads import Reads, and_first, criterion_of, name_of, table_name
-from partywall.tables import Kind, TableDescription, Visible
+from partywall.tables import TableDescription, Visible
 
 __all__ = ["Given", "Writes"]
 
@@ -84,13 +85,7 @@ class Writes(Reads):
     def _writable(self, description: TableDescription) -> TableDescription | None:
         """Return what is written; None if every row of it may be. Refuse what no tenant may write."""
         if description.writable is Visible.NONE:
-            what = "the tenants table" if description.kind is Kind.TENANTS else "shared by all tenants"
-            raise RefusedStatementError(
-                f"table {description.key} is {what}, and no tenant may write it.\n"
-                "If tenants are meant to: Tenancy(..., shared_writable={...}). Else write it unscoped, on an engine "
-                "guarded with allow_unscoped=True:  with unscoped(reason='...'): ...",
-                tables=(description.key,),
-            )
+            raise not_writable(description)
         return None if description.writable is Visible.ALL else description
 
     # INSERT.
@@ -338,19 +333,9 @@ class Writes(Reads):
         elif isinstance(plain, exp.Literal):
             self.given.append(Given(None, self._of_tenant_type(plain), table, column, row))
         elif isinstance(plain, exp.Null):
-            raise ForeignTenantError(
-                f"{table}.{column} is set to NULL: a row belongs to the tenant in scope.\nLeave the column out, and it "
-                "is filled.",
-                tables=(table,),
-                column=column,
-                row=row,
-            )
+            raise no_tenant_value(table, column, row)
         else:
-            raise RefusedStatementError(
-                f"{table}.{column} is given as an expression, so nobody knows whose row that would be.\nLeave it out, "
-                "and it is filled with the tenant in scope.",
-                tables=(table,),
-            )
+            raise tenant_as_expression(table, column)
         value.replace(tenant_mark())
 
     def _of_tenant_type(self, literal: Any) -> Any:
