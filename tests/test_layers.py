@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.text._grammar", "statements.text._names", "statements.text._vet"),
     ("statements.text._parse",),
     ("statements.text._marks",),
+    ("statements.text._print",),
     ("statements.text._reads",),
     ("statements.text._writes",),
     ("statements.text.__init__",),

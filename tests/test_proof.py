@@ -139,6 +139,36 @@ ACCEPTED = {
     "an update with sources": "UPDATE invoices SET total = l.amount FROM lines l JOIN customers c ON c.tenant_id = $1 "
     "WHERE l.tenant_id = invoices.tenant_id AND invoices.tenant_id = $1",
     "a delete": "DELETE FROM lines WHERE lines.tenant_id = $1 AND id IN (SELECT id FROM countries)",
+    "what never holds, in WHERE": "SELECT * FROM invoices i, lines l WHERE i.total > 1 AND 0 = 1",
+    "what never holds, in parentheses": "SELECT * FROM templates WHERE ((1 = 0) AND name = 1)",
+    "what never holds, in WHERE over every kind of join": "SELECT 1 FROM lines l FULL JOIN templates t ON t.id = l.id "
+    "WHERE 0 = 1",
+    "what never holds, in the ON of an inner join": "SELECT 1 FROM invoices i JOIN (lines l LEFT JOIN templates t "
+    "ON t.id = l.id) ON 0 = 1",
+    "what never holds, in the ON of a left join for its right side": "SELECT 1 FROM countries c "
+    "LEFT JOIN lines l ON 0 = 1",
+    "equal to a source that has no rows": "SELECT 1 FROM invoices i JOIN (countries c LEFT JOIN lines l ON 0 = 1) "
+    "ON i.tenant_id = l.tenant_id",
+    "an update of nothing": "UPDATE invoices SET total = 1 WHERE 0 = 1",
+    "an upsert that updates nothing": "INSERT INTO invoices (tenant_id) VALUES ($1) ON CONFLICT (id) DO UPDATE "
+    "SET total = 1 WHERE 0 = 1",
+    "a delete of nothing": "DELETE FROM lines WHERE 0 = 1",
+    "an insert of a derived column": "INSERT INTO invoices (id, tenant_id) SELECT s.id, s.t FROM "
+    "(SELECT c.id, $1 AS t FROM countries c) AS s",
+    "an insert of a derived column in a cast": "INSERT INTO invoices (tenant_id) SELECT CAST(s.t AS INTEGER) FROM "
+    "(SELECT CAST($1 AS INTEGER) AS t) AS s",
+    "an insert of a derived column with no source's name": "INSERT INTO invoices (id, tenant_id) SELECT id, t FROM "
+    "(SELECT 1 AS n, $1 AS t) AS s JOIN countries ON n = id",
+    "an insert of a derived column of several arms": "INSERT INTO invoices (tenant_id) SELECT s.t FROM "
+    "(SELECT 1 AS id, $1 AS t UNION ALL SELECT l.id, l.tenant_id FROM lines l WHERE l.tenant_id = $1) AS s",
+    "an insert of a derived column of a derived column": "INSERT INTO invoices (tenant_id) SELECT r.u FROM "
+    "(SELECT s.t AS u FROM (SELECT $1 AS t) AS s) AS r",
+    "an insert of a restricted column in a cast": "INSERT INTO invoices (tenant_id) SELECT CAST(l.tenant_id AS BIGINT) "
+    "FROM lines l WHERE l.tenant_id = $1",
+    "equal to a derived column": "UPDATE invoices SET total = s.total FROM (SELECT $1 AS t, 2 AS total) AS s "
+    "WHERE invoices.tenant_id = s.t",
+    "equal to a derived column by USING": "SELECT 1 FROM (SELECT $1 AS tenant_id) AS s LEFT JOIN lines l "
+    "USING (tenant_id)",
 }
 POSTGRESQL_ACCEPTED = {
     "folded names": "SELECT * FROM INVOICES AS I WHERE i.Tenant_Id = $1::bigint",
@@ -164,8 +194,22 @@ POSTGRESQL_ACCEPTED = {
     "a merge by source": "MERGE INTO invoices i USING countries c ON i.tenant_id = $1 AND i.id = c.id "
     "WHEN NOT MATCHED BY SOURCE AND i.tenant_id = $1 THEN DELETE WHEN NOT MATCHED BY TARGET THEN DO NOTHING",
     "two schemas": "SELECT * FROM sales.orders, countries WHERE sales.orders.tenant_id = $1",
+    "false": "SELECT * FROM invoices WHERE total = 1 AND false",
+    "false in ON": "SELECT 1 FROM invoices i JOIN lines l ON false",
+    "a merge that matches nothing": "MERGE INTO invoices i USING countries c ON false WHEN MATCHED THEN DELETE",
+    "rows in their order": "INSERT INTO invoices (total, tenant_id) SELECT p0::INTEGER, p1::INTEGER FROM "
+    "(VALUES ($2::INTEGER, $1::INTEGER)) AS imp_sen(p0, p1, sen_counter) ORDER BY sen_counter RETURNING invoices.id",
+    "several rows in their order": "INSERT INTO invoices (total, tenant_id) SELECT p0::INTEGER, p1::INTEGER FROM "
+    "(VALUES ($2::INTEGER, $1::INTEGER, 0), ($3, $1, 1)) AS imp_sen(p0, p1, sen_counter) ORDER BY sen_counter",
+    "rows in their order, into a table with shared rows": "INSERT INTO templates (name, tenant_id) SELECT p0::INTEGER, "
+    "p1::INTEGER FROM (VALUES ($2::INTEGER, $1::INTEGER)) AS imp_sen(p0, p1, sen_counter) ORDER BY sen_counter",
+    "an alias that names the first columns": "INSERT INTO invoices (id, tenant_id) SELECT s.id, s.t FROM "
+    "(SELECT $1 AS x, 1 AS id) AS s(t)",
+    "an insert of a restricted column into a table with shared rows": "INSERT INTO templates (tenant_id) "
+    "SELECT l.tenant_id FROM lines l WHERE l.tenant_id = $1 GROUP BY l.tenant_id",
 }
 SQLITE_ACCEPTED = {
+    "SET of several": "UPDATE invoices SET (total, id) = (2, 1) WHERE tenant_id = $1",
     "names in any case": "SELECT * FROM INVOICES AS I WHERE i.TENANT_ID == $1",
     "the default schema": "SELECT * FROM main.invoices WHERE main.invoices.tenant_id = $1",
     "all kinds of quotes": 'SELECT * FROM [invoices] AS `i` WHERE "i".[tenant_id] = $1',
@@ -175,6 +219,7 @@ SQLITE_ACCEPTED = {
     "ON l.tenant_id = $1 AND i.tenant_id = $1",
     "comments that others execute": "SELECT /*+ x */ * FROM invoices /*! FROM lines */ WHERE tenant_id = $1",
     "or ignore": "INSERT OR IGNORE INTO invoices (tenant_id) VALUES ($1)",
+    "zero": "SELECT * FROM invoices WHERE total = 1 AND 0",
 }
 
 # What is not, and a part of the reason
@@ -375,6 +420,110 @@ REJECTED = {
         "renames|does not",
     ),
     "a name that differs": ('SELECT * FROM "Mixed Case" m WHERE m."Tenant_Id" = $1', NO_CRITERION),
+    "what never holds, under OR": ("SELECT * FROM invoices WHERE 0 = 1 OR total = 1", NO_CRITERION),
+    "what never holds, under NOT": ("SELECT * FROM invoices WHERE NOT 0 = 1", NO_CRITERION),
+    "what never holds, tested": ("SELECT * FROM invoices WHERE (0 = 1) IS NOT NULL", NO_CRITERION),
+    "what never holds, in the SELECT list": ("SELECT 0 = 1 FROM invoices", NO_CRITERION),
+    "what never holds, in HAVING": ("SELECT count(*) FROM invoices HAVING 0 = 1", NO_CRITERION),
+    "what always holds": ("SELECT * FROM invoices WHERE 1 = 1", NO_CRITERION),
+    "what never holds, by another operator": ("SELECT * FROM invoices WHERE 0 <= 1", NO_CRITERION),
+    "strings that may be equal": ("SELECT * FROM invoices WHERE '0' = 1", NO_CRITERION),
+    "numbers that may be equal": (
+        "SELECT * FROM invoices WHERE 9223372036854775808 = 9223372036854775809",
+        NO_CRITERION,
+    ),
+    "fractions": ("SELECT * FROM invoices WHERE 0.0 = 0", NO_CRITERION),
+    "what never holds, in the ON of a left join for its left side": (
+        "SELECT 1 FROM invoices i LEFT JOIN lines l ON 0 = 1",
+        "table invoices as i",
+    ),
+    "what never holds, in the ON of a right join for its right side": (
+        "SELECT 1 FROM lines l RIGHT JOIN invoices i ON 0 = 1",
+        "table invoices as i",
+    ),
+    "what never holds, in the ON of a full join": (
+        "SELECT 1 FROM countries c FULL JOIN invoices i ON 0 = 1",
+        "table invoices as i",
+    ),
+    "what never holds, in the ON of a join beside it": (
+        "SELECT 1 FROM (countries c LEFT JOIN countries d ON 0 = 1) LEFT JOIN invoices i ON i.id = c.id",
+        "table invoices as i",
+    ),
+    "what never holds, in the outer block": (
+        "SELECT * FROM countries WHERE 0 = 1 AND id IN (SELECT id FROM lines)",
+        "table lines",
+    ),
+    "what never holds, in the inner block": (
+        "SELECT * FROM invoices WHERE EXISTS (SELECT 1 FROM lines WHERE 0 = 1)",
+        "table invoices",
+    ),
+    "an update of nothing that moves the row": ("UPDATE invoices SET tenant_id = 2 WHERE 0 = 1", "SET gives tenant_id"),
+    "an upsert of nothing that inserts another's": (
+        "INSERT INTO invoices (tenant_id) VALUES (2) ON CONFLICT (id) DO UPDATE SET total = 1 WHERE 0 = 1",
+        "not the tenant's parameter",
+    ),
+    "a derived column of another's": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t FROM (SELECT $1 AS x, $2 AS t) AS s",
+        "not the tenant's parameter",
+    ),
+    "a derived column of one arm": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t FROM (SELECT $1 AS t UNION ALL SELECT $2) AS s",
+        "not the tenant's parameter",
+    ),
+    "a derived column of a sum": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t FROM (SELECT $1 + 1 AS t) AS s",
+        "not the tenant's parameter",
+    ),
+    "a sum with a derived column": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t + 1 FROM (SELECT $1 AS t) AS s",
+        "not the tenant's parameter",
+    ),
+    "a derived column in a cast that loses a part of the id": (
+        "INSERT INTO invoices (tenant_id) SELECT CAST(s.t AS REAL) FROM (SELECT $1 AS t) AS s",
+        "not the tenant's parameter",
+    ),
+    "a derived column of two names": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t FROM (SELECT 2 AS t, $1 AS t) AS s",
+        "not the tenant's parameter",
+    ),
+    "a derived column beside one without a name": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t FROM (SELECT CAST(c.t AS INTEGER), $1 AS t FROM (SELECT 2 AS t) "
+        "AS c) AS s",
+        "not the tenant's parameter",
+    ),
+    "a derived column behind *": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t FROM (SELECT c.*, $1 AS t FROM countries c) AS s",
+        "not the tenant's parameter",
+    ),
+    "a derived column that may be another's": (
+        "INSERT INTO invoices (tenant_id) SELECT t FROM (SELECT $1 AS t) AS s, (SELECT 2 AS t) AS r",
+        "not the tenant's parameter",
+    ),
+    "a derived column beside what has unknown columns": (
+        "INSERT INTO invoices (tenant_id) SELECT t FROM (SELECT $1 AS t) AS s, (SELECT * FROM countries) AS r",
+        "not the tenant's parameter",
+    ),
+    "a derived column that may be NULL, into a table with shared rows": (
+        "INSERT INTO templates (tenant_id) SELECT s.t FROM countries c LEFT JOIN (SELECT $1 AS t) AS s ON c.id = s.t",
+        "not the tenant's parameter",
+    ),
+    "a derived column of a table with shared rows, into one": (
+        "INSERT INTO templates (tenant_id) SELECT s.t FROM (SELECT t.tenant_id AS t FROM templates t "
+        "WHERE t.tenant_id = $1 OR t.tenant_id IS NULL) AS s",
+        "not the tenant's parameter",
+    ),
+    "equal to another derived column": (
+        "SELECT 1 FROM invoices i, (SELECT $1 AS t, 2 AS u) AS s WHERE i.tenant_id = s.u",
+        "not restricted",
+    ),
+    "equal to a derived column in the ON of a left join for its left side": (
+        "SELECT 1 FROM invoices i LEFT JOIN (SELECT $1 AS t) AS s ON i.tenant_id = s.t",
+        "table invoices as i",
+    ),
+    "equal to a derived column in a cast": (
+        "SELECT 1 FROM invoices i, (SELECT $1 AS t) AS s WHERE i.tenant_id = CAST(s.t AS INTEGER)",
+        NO_CRITERION,
+    ),
 }
 UNSCOPED = "(SELECT max(l.id) FROM lines l)"
 PLACES = {
@@ -499,6 +648,40 @@ POSTGRESQL_REJECTED = {
     ),
     "NATURAL": ("SELECT 1 FROM invoices i NATURAL JOIN lines l WHERE i.tenant_id = $1", "table lines as l"),
     "a catalog": ("SELECT * FROM pg_catalog.pg_class", "unknown table pg_catalog.pg_class"),
+    "true": ("SELECT * FROM invoices WHERE true", NO_CRITERION),
+    "NULL is false": ("SELECT * FROM invoices WHERE coalesce(NULL, true)", NO_CRITERION),
+    "another schema's operator never holds": ("SELECT * FROM invoices WHERE 0 OPERATOR(mine.=) 1", NO_CRITERION),
+    "a merge by source that matches nothing": (
+        "MERGE INTO invoices i USING countries c ON false WHEN NOT MATCHED BY SOURCE THEN DELETE",
+        "table invoices as i",
+    ),
+    "rows in their order, one of them another's": (
+        "INSERT INTO invoices (total, tenant_id) SELECT p0::INTEGER, p1::INTEGER FROM (VALUES ($2, $1, 0), "
+        "($3, $4, 1)) AS imp_sen(p0, p1, sen_counter) ORDER BY sen_counter",
+        "not the tenant's parameter",
+    ),
+    "rows in another order of columns": (
+        "INSERT INTO invoices (total, tenant_id) SELECT p0::INTEGER, p1::INTEGER FROM (VALUES ($2, $1)) "
+        "AS imp_sen(p1, p0, sen_counter) ORDER BY sen_counter",
+        "not the tenant's parameter",
+    ),
+    "rows in their order, in a cast that cuts the id": (
+        "INSERT INTO invoices (total, tenant_id) SELECT p0, p1::numeric(1) FROM (VALUES ($2, $1)) AS v(p0, p1)",
+        "not the tenant's parameter",
+    ),
+    "an alias that gives a column's name to another": (
+        "INSERT INTO invoices (tenant_id) SELECT s.t FROM (SELECT 2 AS x, $1 AS t) AS s(t)",
+        "not the tenant's parameter",
+    ),
+    "a total of all groups, into a table with shared rows": (
+        "INSERT INTO templates (tenant_id) SELECT l.tenant_id FROM lines l WHERE l.tenant_id = $1 "
+        "GROUP BY ROLLUP (l.tenant_id)",
+        "not the tenant's parameter",
+    ),
+    "a parameter in a total of all groups, into a table with shared rows": (
+        "INSERT INTO templates (tenant_id) SELECT $1::int FROM countries GROUP BY ROLLUP (1)",
+        "not the tenant's parameter",
+    ),
     "an upsert of one name": (
         "INSERT INTO invoices (tenant_id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET total = 1 WHERE tenant_id = $1",
         NO_CRITERION,
@@ -532,7 +715,23 @@ SQLITE_REJECTED = {
     "a table called as a function": ("SELECT * FROM invoices('x')", "called as a function"),
     "MERGE": ("MERGE INTO users u USING countries c ON 1 WHEN MATCHED THEN DELETE", "kind MERGE"),
     "parentheses without end": ("SELECT " + "(" * 300 + "1" + ")" * 300, "nested too deeply"),
-    "SET of several": ("UPDATE invoices SET (tenant_id, id) = (2, 1) WHERE tenant_id = $1", "assignment of SET"),
+    "joins that a parser would read for hours": ("SELECT 1 FROM countries" + " JOIN countries" * 40, "without ON"),
+    "joins that a parser in C has no stack for": (
+        "SELECT 1 FROM countries " + "JOIN countries " * 60_000 + "ON 1 " * 60_000,
+        "too many joins",
+    ),
+    "types that a parser in C has no stack for": ("SELECT " + "ARRAY<" * 60_000, "too many joins or comparisons"),
+    "SET of several": ("UPDATE invoices SET (tenant_id, id) = (2, 1) WHERE tenant_id = $1", "SET gives tenant_id"),
+    "false, which may be a column": ("SELECT * FROM invoices, (SELECT 1 AS false) AS s WHERE false", NO_CRITERION),
+    "zero, compared": ("SELECT * FROM invoices WHERE 0 IS NOT 1", NO_CRITERION),
+    "the name of a key that is called rowid": (
+        "INSERT INTO invoices (tenant_id) SELECT s.id FROM (SELECT rowid, $1 AS id FROM countries) AS s",
+        "not the tenant's parameter",
+    ),
+    "a column beside an aggregate of no rows, into a table with shared rows": (
+        "INSERT INTO templates (name, tenant_id) SELECT count(*), s.t FROM (SELECT $1 AS t) AS s WHERE 0 = 1",
+        "not the tenant's parameter",
+    ),
     "in the ON of an inner join in a right join's kept side": (
         "SELECT 1 FROM countries c RIGHT JOIN (invoices i LEFT JOIN countries d ON true) ON i.tenant_id = $1",
         "keeps rows that fail it",
@@ -626,7 +825,7 @@ def test_a_missing_parser_is_an_error_of_the_setup(monkeypatch: pytest.MonkeyPat
 
 def test_a_table_that_a_reader_overlooks_is_not_proved() -> None:
     nothing = model.Select(model.With(), None, (), (), (), ())
-    dialect = model.Dialect("public", str, sees_all_siblings=False)
+    dialect = model.Dialect("public", str, sees_all_siblings=False, groups_loosely=False)
 
     with pytest.raises(model.NotProvedError, match="names 1 tables, and 0 of them"):
         judge(model.Statement(nothing, 1), TABLES, dialect, TENANT)
@@ -758,8 +957,12 @@ class Writer:
         return prefix + text
 
     def insert(self) -> str:
-        if self.random.random() < 0.5:
+        chance = self.random.random()
+        if chance < 0.4:
             rows = f"VALUES (1, {self.value()}), (2, {self.value()})"
+        elif chance < 0.6:
+            first, second = f"SELECT 5 AS a, {self.value()} AS b", f"SELECT 6, {self.value()}"
+            rows = f"SELECT v.a, CAST(v.b AS INTEGER) FROM ({first} UNION ALL {second}) AS v"
         else:
             rows = (
                 self.select(0, outputs=f"3, {self.value()}")
@@ -858,7 +1061,7 @@ def placed_at_random(chooser: random.Random) -> str:
         first, second = chooser.choice(inside), chooser.choice(inside)
         kinds = [f"{first}.tenant_id = :p1"] * 6 + [f"{first}.tenant_id = {second}.tenant_id"] * 4
         kinds += [f"({first}.tenant_id = :p1 OR {first}.tenant_id IS NULL)"] * 3
-        kinds += [f"NOT {first}.tenant_id = :p1", f"({first}.tenant_id = :p1 OR TRUE)", "tenant_id = :p1"]
+        kinds += [f"NOT {first}.tenant_id = :p1", f"({first}.tenant_id = :p1 OR TRUE)", "tenant_id = :p1", "0 = 1"]
         kinds += [f"{first}.tenant_id IS :p1", f"{first}.tenant_id = :p2", f"{first}.tenant_id IS NULL"]
         return chooser.choice(kinds)
 
@@ -867,6 +1070,8 @@ def placed_at_random(chooser: random.Random) -> str:
             name = f"s{len(names)}"
             names.append(name)
             table = chooser.choice(["invoices", "lines", "lines", "templates", "(SELECT 3 AS id, 2 AS tenant_id)"])
+            if chooser.random() < 0.1:
+                table = "(SELECT 2 AS id, :p1 AS tenant_id UNION SELECT id, :p1 FROM countries)"
             return f"{table} AS {name}", [name]
         cut = chooser.randint(1, size - 1)
         (left, first), (right, second) = tree(cut), tree(size - cut)

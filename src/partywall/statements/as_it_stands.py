@@ -18,7 +18,7 @@ from partywall.errors import RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
 from partywall.statements.proof import prove
 from partywall.statements.rules import Vocabulary
-from partywall.statements.text import Given, Marked, Piece, ScopedText
+from partywall.statements.text import TENANT, Given, Marked, Piece, ScopedText
 
 __all__ = ["scoped_by_hand"]
 
@@ -102,16 +102,23 @@ def scoped_by_hand(marked: Marked, vocabulary: Vocabulary) -> ScopedText | None:
     verdict = prove(sql, vocabulary.tables, dialect="postgresql", tenant_parameters=None)
     if not verdict.is_proved or not verdict.relied_on:
         return None
+    parameters = []
     try:
         for kind, node in _nodes(importlib.import_module("pgparse").parse(sql)):
             if kind not in _KNOWN:
                 return None
             _RULES.get(kind, _plain)(node, vocabulary)
+            if kind == "ParamRef":
+                parameters.append(node.get("number", 0))
     except RefusedStatementError:
         return None
+    if sorted(parameters) != list(range(1, len(marked.names) + 1)):
+        return None  # one stands in quotes or in a comment, or was written by the application as $1
     pieces: list[Piece] = []
     for position, part in enumerate(_MARK.split(marked.sql)):
-        pieces.append(int(part) if position % 2 else part)
+        # What the proof relied on is sent as the tenant's own parameter, and what was given for it is compared.
+        is_tenant = position % 2 == 1 and int(part) + 1 in verdict.relied_on
+        pieces.append(TENANT if is_tenant else int(part) if position % 2 else part)
     used = {each.key: each for each in vocabulary.tables.by_name.values() if each.is_restricted}
     given = tuple(Given(number - 1, None, "the statement", "its tenant", None) for number in sorted(verdict.relied_on))
     return ScopedText(tuple(piece for piece in pieces if piece != ""), marked.names, used, {}, given)
@@ -126,9 +133,14 @@ def _nodes(tree: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
             waiting += each
         elif isinstance(each, dict):
             for key, value in each.items():
-                if key[:1].isupper() and isinstance(value, dict):
-                    yield key, value
+                kind = key if key[:1].isupper() else _UNWRAPPED.get(key)
+                if kind is not None and isinstance(value, dict):
+                    yield kind, value
                 waiting.append(value)
+
+
+_UNWRAPPED = {"typeName": "TypeName", "larg": "SelectStmt", "rarg": "SelectStmt"}
+"""Where libpg_query leaves the kind of a node out, since it can be but one."""
 
 
 def _names(parts: Any) -> list[str]:
@@ -169,7 +181,7 @@ def _column(node: Mapping[str, Any], vocabulary: Vocabulary) -> None:
 
 
 def _type(node: Mapping[str, Any], vocabulary: Vocabulary) -> None:  # noqa: ARG001  # all rules have one signature
-    name = (_names(node.get("names")) or [""])[-1]
+    name = (_names(node.get("names")) or [""])[-1].lstrip("_")
     _refuse_unless(not name.startswith("reg") and name not in ("oid", "xid", "cid", "tid", "xid8"))
 
 

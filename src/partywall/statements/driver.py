@@ -82,12 +82,13 @@ class DriverTexts:
         else:
             tables = tuple(sorted(text.scoped.restricted))
             raise NoTenantError(f"no tenant is in scope, but the statement uses {', '.join(tables)}.", sql, tables)
+        _check_rows(text, parameters, len(first), sql)
+        value = tenant_id if text.bind is None or tenant_id is None else text.bind(tenant_id)
         if text.scoped.given:
             for given in text.scoped.given:
-                _compare(given, text.scoped, parameters, tenant_id, sql)
+                _compare(given, text.scoped, parameters, (tenant_id, value), sql)
         if tenant_id is None and not text.order:
             return text.sql, parameters
-        value = tenant_id if text.bind is None or tenant_id is None else text.bind(tenant_id)
         rows: Sequence[Any] = parameters or ((),)
         order = text.order
         if order is None:
@@ -100,25 +101,26 @@ class DriverTexts:
         if expected not in (set(), {by_name}):
             raise RefusedStatementError("this string's parameters are not those that were passed.")
         given = len(parameters[0]) if parameters else 0
-        if not by_name and any(not 0 <= int(name) < given for name in marked.names):
-            raise RefusedStatementError(f"this string has more parameters than the {given} that were passed.")
+        numbered = dialect.paramstyle in ("numeric_dollar", "numeric")
+        if not by_name:
+            _check_positions([int(name) for name in marked.names], given, gaps=not numbered)
         scoped = self._restricted(marked)
         is_doubled = dialect.paramstyle in ("format", "pyformat")  # SQLAlchemy passes parameters if only empty ones
-        numbered = dialect.paramstyle in ("numeric_dollar", "numeric")
         order: list[int | None] = []
 
         def parameter(piece: int | TenantPlace) -> str:
             name = None if isinstance(piece, TenantPlace) else scoped.names[piece]
-            if numbered:
-                return f"${given + 1}{self._cast(dialect)}" if name is None else f"${int(name) + 1}"
             if by_name:
                 return f":{name or _TENANT_NAME}" if dialect.paramstyle == "qmark" else f"%({name or _TENANT_NAME})s"
-            order.append(None if name is None else int(name))
+            place = None if name is None else int(name)
+            if numbered:  # anew: one whose value was taken out of the text would leave a gap
+                if place not in order:
+                    order.append(place)
+                return f"${order.index(place) + 1}{self._cast(dialect) if place is None else ''}"
+            order.append(place)
             return "?" if dialect.paramstyle == "qmark" else "%s"
 
         printed = join_pieces(scoped.pieces, lambda part: part.replace("%", "%%") if is_doubled else part, parameter)
-        if numbered:
-            order = [*range(given), *([None] if scoped.restricted else [])]
         bind = self.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
         return DriverText(scoped.prefix + printed, scoped, None if by_name else tuple(order), bind)
 
@@ -139,10 +141,27 @@ class DriverTexts:
         return f"::{name}"
 
 
-def _compare(given: Given, scoped: ScopedText, parameters: Any, tenant_id: Any, sql: str) -> None:
-    """Check that a value given for a tenant column is the tenant in scope, in every row."""
+def _check_positions(positions: list[int], given: int, *, gaps: bool) -> None:
+    """Check that a string takes as many parameters as were passed: drivers do, of what the application passes."""
+    taken = max(positions, default=-1) + 1
+    if taken != given or min(positions, default=0) < 0 or not (gaps or len(set(positions)) == given):
+        raise RefusedStatementError(f"this string takes {taken} parameters, and {given} were passed.")
+
+
+def _check_rows(text: DriverText, parameters: Any, given: int, sql: str) -> None:
+    """Check that every row of a batch has the parameters that the string takes."""
+    if text.order is None:
+        fits = all(isinstance(row, Mapping) and all(name in row for name in text.scoped.names) for row in parameters)
+    else:
+        fits = len(parameters) <= 1 or all(not isinstance(row, Mapping) and len(row) == given for row in parameters)
+    if not fits:
+        raise RefusedStatementError("this string's parameters are not those that were passed.", sql)
+
+
+def _compare(given: Given, scoped: ScopedText, parameters: Any, tenant_ids: tuple[Any, Any], sql: str) -> None:
+    """Check that a value given for a tenant column is the tenant in scope, as it is or as the driver takes it."""
     for number, row in enumerate(parameters or ((),), 1):
         value = given.value if given.parameter is None else row[scoped.names[given.parameter]]
-        if value is None or value != tenant_id:
+        if value is None or value not in tenant_ids:
             which = given.row or (number if len(parameters) > 1 else None)
             raise foreign_value(given.table, given.column, which, sql)

@@ -7,10 +7,13 @@ runs if the proof finds that the application has scoped it by hand, and if the v
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import sqlglot
+from sqlalchemy import TypeDecorator
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.util import LRUCache
 
@@ -47,19 +50,26 @@ _MARKS = {"postgresql": "$", "sqlite": ":p"}
 _NO_STATEMENTS = ("savepoint", "rollback_to_savepoint", "release_savepoint")
 
 
-def _numbered(compiled: Any, dialect: str) -> tuple[str, list[str]]:
-    """Return the SQL of a compiled statement with numbered parameters, and their names, the first being number 1."""
+def _numbered(compiled: Any, dialect: str) -> tuple[str, list[str], list[int]]:
+    """
+    Return the SQL of a compiled statement with numbered parameters.
+
+    Returns:
+        The SQL, the names of its parameters (the first is that of number 1), and the numbers as they occur.
+    """
     names: dict[str, int] = {}
+    numbers: list[int] = []
 
     def number(found: re.Match[str]) -> str:
-        return f"{_MARKS[dialect]}{names.setdefault(found.group(1), len(names) + 1)}"
+        numbers.append(names.setdefault(found.group(1), len(names) + 1))
+        return f"{_MARKS[dialect]}{numbers[-1]}"
 
     sql = compiled.partywall_named or compiled.string
     sql = sql[len(explain_prefix(sql, dialect)) :] if compiled.isplaintext else sql
     sql = _LATER.sub("NULL", sql)
     sql = _SCHEMA.sub(lambda found: "" if found.group(1) == "_none" else f"{found.group(1)}.", sql)
     sql = _NAMED.sub(number, sql)
-    return (sql.replace("%%", "%") if compiled.preparer._double_percents else sql), list(names)
+    return (sql.replace("%%", "%") if compiled.preparer._double_percents else sql), list(names), numbers
 
 
 def _is_no_statement(compiled: Any) -> bool:
@@ -76,7 +86,7 @@ def prove_compiled(compiled: Any, vocabulary: Vocabulary) -> None:
     """
     if compiled.partywall_proved or _is_no_statement(compiled):
         return
-    sql, names = _numbered(compiled, vocabulary.dialect)
+    sql, names, _ = _numbered(compiled, vocabulary.dialect)
     escaped = {compiled.escaped_bind_names.get(key, key) for key in compiled.tenant_keys}
     ours = frozenset(number for number, name in enumerate(names, 1) if name in escaped)
     _demand(prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=ours), sql)
@@ -173,12 +183,15 @@ def _relied_on(compiled: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
         if _is_no_statement(compiled):
             known = ()
         else:
-            sql, names = _numbered(compiled, vocabulary.dialect)
+            sql, names, numbers = _numbered(compiled, vocabulary.dialect)
+            _check_parameters(sql, numbers, vocabulary.dialect)
             verdict = prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=None)
             if not verdict.is_proved:
                 raise _not_scoped(verdict, sql)
             original = {escaped: name for name, escaped in compiled.escaped_bind_names.items()}
             known = tuple(original.get(names[number - 1], names[number - 1]) for number in sorted(verdict.relied_on))
+            for name in known:
+                _check_bind(compiled.binds[name], vocabulary, sql)
         compiled.partywall_relied_on = known
     return known
 
@@ -187,10 +200,45 @@ def _names_relied_on(statement: str, dialect: Any, vocabulary: Vocabulary) -> tu
     marked = mark_driver(statement, dialect.paramstyle)
     mark = _MARKS[vocabulary.dialect]
     sql = re.sub(r":partywall_mark_(\d+)", lambda found: f"{mark}{int(found.group(1)) + 1}", marked.sql)
+    _check_parameters(sql, list(range(1, len(marked.names) + 1)), vocabulary.dialect)
     verdict = prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=None)
     if not verdict.is_proved:
         raise _not_scoped(verdict, statement)
     return tuple(marked.names[number - 1] for number in sorted(verdict.relied_on))
+
+
+def _check_parameters(sql: str, expected: list[int], dialect: str) -> None:
+    """Check that the parameters are those we have numbered: none in quotes, none of the application's own writing."""
+    try:
+        if dialect == "postgresql":
+            found = [each.get("number", 0) for each in _param_refs(importlib.import_module("pgparse").parse(sql))]
+        else:
+            root = sqlglot.parse_one(sql, read="sqlite")
+            found = [int(str(node.this)[1:]) for node in root.find_all(sqlglot.exp.Placeholder)]
+    except Exception as error:  # whatever it is: it cannot be read
+        raise RefusedStatementError("this statement cannot be read, so it is not checked.", sql) from error
+    if sorted(found) != sorted(expected):
+        raise RefusedStatementError("a parameter stands in quotes or in a comment, or is written in another way.", sql)
+
+
+def _param_refs(tree: Any) -> list[Any]:
+    if isinstance(tree, list):
+        return [found for each in tree for found in _param_refs(each)]
+    if isinstance(tree, dict):
+        own = [tree["ParamRef"]] if "ParamRef" in tree else []
+        return own + [found for each in tree.values() for found in _param_refs(each)]
+    return []
+
+
+def _check_bind(bind: Any, vocabulary: Vocabulary, sql: str) -> None:
+    """Check that what is compared is what is sent: no type of the application's changes it in between."""
+    kind = type(bind.type)
+    is_ours = kind is type(vocabulary.tables.tenant_type)
+    is_plain = kind.__module__.startswith("sqlalchemy.") and not isinstance(bind.type, TypeDecorator)
+    if bind.callable is not None or bind.literal_execute or not (is_ours or is_plain):
+        raise RefusedStatementError(
+            "the parameter that scopes this statement is changed before it is sent, so it cannot be compared.", sql
+        )
 
 
 def _not_scoped(verdict: Verdict, sql: str) -> RefusedStatementError:

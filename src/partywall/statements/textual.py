@@ -64,7 +64,7 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
                 return printed
             self._text_to_fill = None
             tenant = self.process(self.tenant)
-            return f"SELECT rows_.*, {tenant} FROM ({printed}) AS rows_ WHERE true"  # noqa: S608  # it was scoped
+            return f"SELECT {tenant}, rows_.* FROM ({printed}) AS rows_ WHERE true"  # noqa: S608  # it was scoped
         if textclause.text.strip() == "*" and kw.get("within_aggregate_function"):
             return "*"
         column, self._column_text = self._column_text, None
@@ -97,7 +97,6 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
             by_hand = None if ctes else scoped_by_hand(marked, self.vocabulary)
             if by_hand is None:
                 raise
-            self.partywall_proved = len(self.stack) <= 1  # as a whole: the proof has seen it
             return by_hand
 
     def _print(self, scoped: ScopedText, binds: Any, kw: Any) -> str:

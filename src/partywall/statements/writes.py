@@ -205,7 +205,8 @@ class ScopedWriter(ScopedCompiler):
         names = [_key(name) for name in state.statement._select_names]
         rows = state.statement.select
         if rows.__visit_name__ == "textual_select" and column.key not in names:
-            self._text_to_fill = rows.element  # printed with one column more
+            self._text_to_fill = rows.element  # printed with one column more, before all that it may have
+            names.insert(0, column.key)
         elif column.key in names or not isinstance(rows, Select):
             subquery = rows.subquery("partywall_rows")
             columns = dict(zip(names, subquery.c, strict=False))
@@ -219,10 +220,10 @@ class ScopedWriter(ScopedCompiler):
                     self._leave_for_the_door(value, description)
             # true(): SQLite reads ON CONFLICT after a join as the join's ON (SQLite, UPSERT, "Parsing Ambiguity").
             rows = select(*columns.values(), self.tenant).select_from(subquery).where(true())
-            names = list(columns)
+            names = [*columns, column.key]
         else:
             rows = rows.add_columns(self.tenant)
-        names.append(column.key)
+            names.append(column.key)
         statement = state.statement._clone()
         statement.select, statement._select_names = rows, names
         state.statement = statement

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "Assignment",
+    "CastColumn",
     "Column",
     "CommonTable",
     "Conjunct",
@@ -22,6 +23,7 @@ __all__ = [
     "Merge",
     "MergeAction",
     "MergeWhen",
+    "Never",
     "NotProvedError",
     "Parameter",
     "Query",
@@ -57,11 +59,13 @@ class Dialect:
         default_schema: The name of the schema that needs no name.
         fold: Makes names equal that the database takes for equal, as far as its reader has not.
         sees_all_siblings: Whether each CTE sees all others of its WITH, also without RECURSIVE.
+        groups_loosely: Whether a column may stand beside an aggregate without GROUP BY: over no rows it is NULL there.
     """
 
     default_schema: str
     fold: Callable[[str], str]
     sees_all_siblings: bool
+    groups_loosely: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,19 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class CastColumn:
+    """A column in casts, as in `Parameter`: it is no column that a conjunct could restrict."""
+
+    column: Column
+    casts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Star:
     """``*``: so many columns that what follows has no known place."""
 
 
-Value = Column | Parameter | Star | None  # None: any other expression
+Value = Column | CastColumn | Parameter | Star | None  # None: any other expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,12 @@ class EqualOrNull:
     parameter: Parameter
 
 
-Conjunct = Equal | EqualOrNull  # no other kind of conjunct proves anything, so no other is kept
+@dataclass(frozen=True, slots=True)
+class Never:
+    """A conjunct that holds for no row: ``false``, ``0 = 1``."""
+
+
+Conjunct = Equal | EqualOrNull | Never  # no other kind of conjunct proves anything, so no other is kept
 
 
 class JoinKind(enum.Enum):
@@ -132,12 +149,17 @@ class TableSource:
 
 @dataclass(frozen=True, slots=True)
 class DerivedSource:
-    """A subquery in FROM, or a function or the like (*query* is None), which may go by another name."""
+    """
+    A subquery in FROM, or a function or the like (*query* is None), which may go by another name.
+
+    *columns* are the names that its alias gives to the first of its columns; None if they cannot be told.
+    """
 
     name: str | None
     query: Query | None
     position: int | None
     function: str | None = None
+    columns: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +189,12 @@ class With:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """One block. *nested* has the queries in its expressions, those in *sources* apart; *locked* the names in OF."""
+    """
+    One block.
+
+    *nested* has the queries in its expressions, those in *sources* apart; *locked* the names in OF; *names* those of
+    the outputs, None where they are not certain. Grouping sets put NULL in the place of any output.
+    """
 
     ctes: With
     sources: Tree | None
@@ -175,6 +202,8 @@ class Select:
     outputs: tuple[Value, ...]
     locked: tuple[str, ...]
     nested: tuple[Query, ...]
+    names: tuple[str | None, ...] = ()
+    has_grouping_sets: bool = False
 
 
 @dataclass(frozen=True, slots=True)

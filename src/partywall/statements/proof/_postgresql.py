@@ -12,7 +12,7 @@ from partywall.statements.proof._model import NotProvedError
 
 __all__ = ["DIALECT", "read"]
 
-DIALECT = model.Dialect("public", lambda name: name, sees_all_siblings=False)
+DIALECT = model.Dialect("public", lambda name: name, sees_all_siblings=False, groups_loosely=False)
 
 Node = dict[str, Any]
 
@@ -104,6 +104,27 @@ def _fields(reference: Node) -> tuple[str, ...] | None:
     return None if not parts or None in parts else tuple(parts)
 
 
+def _output_name(target: Node) -> str | None:
+    """Return the name of an output, if it is given one or is a bare column."""
+    if "name" in target:
+        name: str = target["name"]
+        return name
+    parts = _fields(target.get("val", {}).get("ColumnRef", {}))
+    return None if parts is None else parts[-1]
+
+
+def _is_never(node: Node) -> bool:
+    """Whether a condition is ``false``."""
+    constant = node.get("A_Const", {})
+    return "boolval" in constant and not constant["boolval"].get("boolval", False)
+
+
+def _integer(node: Any) -> int | None:
+    constant = node.get("A_Const", {}) if isinstance(node, dict) else {}
+    number: int | None = constant["ival"].get("ival", 0) if "ival" in constant else None
+    return number
+
+
 class _Reader:
     """Reads the nodes of one text, and knows where in it they stand."""
 
@@ -166,11 +187,14 @@ class _Reader:
             self.table(self.unwrapped(name)[1]).table for lock in locks for name in lock.get("lockedRels", ())
         )
         sources = self.from_list(body.get("fromClause", []))
-        outputs = tuple(self.value(self.unwrapped(each)[1].get("val")) for each in body.get("targetList", ()))
+        targets = [self.unwrapped(each)[1] for each in body.get("targetList", ())]
+        outputs = tuple(self.value(each.get("val")) for each in targets)
         apart = ("withClause", "lockingClause", "fromClause")
         others = {field: value for field, value in body.items() if field not in apart}
         nested = self.nested(others) + self.nested_in_sources(body.get("fromClause", []))
-        return model.Select(ctes, sources, self.conjuncts(body.get("whereClause")), outputs, locked, nested)
+        where, names = self.conjuncts(body.get("whereClause")), tuple(map(_output_name, targets))
+        has_grouping_sets = any("GroupingSet" in each for each in body.get("groupClause", ()))
+        return model.Select(ctes, sources, where, outputs, locked, nested, names, has_grouping_sets)
 
     def insert(self, body: Node) -> model.Query:
         self.check("InsertStmt", body)
@@ -287,7 +311,8 @@ class _Reader:
             case "JoinExpr":
                 return self.join(body)
             case "RangeSubselect":
-                return model.DerivedSource(self.alias(body, None)[0], self.query(body["subquery"]), None)
+                name, columns = self.alias(body, None)
+                return model.DerivedSource(name, self.query(body["subquery"]), None, columns=columns)
             case "RangeFunction":
                 called = self.called(body)
                 return model.DerivedSource(self.alias(body, called)[0], None, None, called)
@@ -309,16 +334,16 @@ class _Reader:
 
     def table(self, body: Node) -> model.TableSource:
         self.check("RangeVar", body)
-        name, renames = self.alias(body, None)
-        return model.TableSource(body.get("schemaname"), body["relname"], name, renames, self.position(body))
+        name, columns = self.alias(body, None)
+        return model.TableSource(body.get("schemaname"), body["relname"], name, bool(columns), self.position(body))
 
-    def alias(self, body: Node, default: str | None) -> tuple[str | None, bool]:
-        """Return the name a source goes by, and whether its columns go by other names."""
+    def alias(self, body: Node, default: str | None) -> tuple[str | None, tuple[str, ...]]:
+        """Return the name a source goes by, and the names that the first of its columns go by."""
         alias = body.get("alias")
         if alias is None:
-            return default, False
+            return default, ()
         self.check("Alias", alias)
-        return alias["aliasname"], bool(alias.get("colnames"))
+        return alias["aliasname"], tuple(self.unwrapped(name)[1]["sval"] for name in alias.get("colnames", ()))
 
     def called(self, body: Node) -> str | None:
         """Return the name of the function in FROM, which the source goes by if it has no other."""
@@ -348,17 +373,26 @@ class _Reader:
             for first, second in (arms, arms[::-1]):
                 equal, tested = self.equal(first), second.get("NullTest", {})
                 column = self.value(tested.get("arg")) if tested.get("nulltesttype") == "IS_NULL" else None
-                if equal is not None and isinstance(equal.other, model.Parameter) and column == equal.column:
+                if (
+                    isinstance(equal, model.Equal)
+                    and isinstance(equal.other, model.Parameter)
+                    and column == equal.column
+                ):
                     yield model.EqualOrNull(equal.column, equal.other)
+        elif _is_never(node):
+            yield model.Never()
         else:
             equal = self.equal(node)
             if equal is not None:
                 yield equal
 
-    def equal(self, node: Node) -> model.Equal | None:
+    def equal(self, node: Node) -> model.Equal | model.Never | None:
         comparison = node.get("A_Expr", {})
         if comparison.get("kind") != "AEXPR_OP" or comparison.get("name") != [{"String": {"sval": "="}}]:
             return None
+        numbers = _integer(comparison.get("lexpr")), _integer(comparison.get("rexpr"))
+        if None not in numbers:
+            return model.Never() if numbers[0] != numbers[1] else None
         left, right = self.value(comparison.get("lexpr")), self.value(comparison.get("rexpr"))
         if isinstance(left, model.Column) and isinstance(right, (model.Column, model.Parameter)):
             return model.Equal(left, right)
@@ -367,16 +401,19 @@ class _Reader:
         return None
 
     def value(self, node: Any) -> model.Value:
-        """Return what an expression is, if it is a bare column, a parameter (in casts) or ``*``."""
+        """Return what an expression is, if it is a column or a parameter (in casts) or ``*``."""
         if not isinstance(node, dict):
             return None
-        if "ColumnRef" in node:
-            parts = _fields(node["ColumnRef"])
-            return model.Star() if parts is None else model.Column(parts[:-1], parts[-1])
         casts: list[str] = []
         while "TypeCast" in node:
             casts.append(self.type_name(node["TypeCast"].get("typeName", {})))
             node = node["TypeCast"].get("arg", {})
+        if "ColumnRef" in node:
+            parts = _fields(node["ColumnRef"])
+            if parts is None:
+                return model.Star()
+            column = model.Column(parts[:-1], parts[-1])
+            return model.CastColumn(column, tuple(casts)) if casts else column
         if "ParamRef" in node:
             return model.Parameter(node["ParamRef"].get("number", 0), tuple(casts))
         steps = node.get("A_Indirection", {}).get("indirection", [{}])

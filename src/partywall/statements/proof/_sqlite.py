@@ -23,7 +23,7 @@ def _fold(name: str) -> str:
     return name.translate(_LOWER)
 
 
-DIALECT = model.Dialect("main", _fold, sees_all_siblings=True)
+DIALECT = model.Dialect("main", _fold, sees_all_siblings=True, groups_loosely=True)
 
 _FIRST_WORDS = {"SELECT", "VALUES", "WITH", "INSERT", "UPDATE", "DELETE"}
 # The words of SQLite (tokenize.c), less what our statements have no use for: TCL variables, words outside ASCII.
@@ -39,7 +39,12 @@ _WORD = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_DEEPEST = 200  # parentheses in each other: beyond it a parser in C may run out of stack
+# What a parser in C may run out of stack over, if there are many thousands: parentheses in each other, joins, and types
+# in each other (``ARRAY<ARRAY<``). For each join without ON the parser reads the rest of the text twice.
+_DEEPEST, _MOST, _MOST_WITHOUT_ON = 200, 1000, 8
+_COUNTED = ("(", ")", "<", "JOIN", "CROSS", "ON", "USING")
+
+_ROWIDS = {"rowid", "oid", "_rowid_"}
 
 _JOINS = {
     "": model.JoinKind.INNER,
@@ -118,19 +123,30 @@ def _words(sql: str) -> list[tuple[int, int, bool]]:
     """
     words: list[tuple[int, int, bool]] = []
     position, depth = 0, 0
-    while position < len(sql):
-        match = _WORD.match(sql, position)
-        if match is None:
-            raise NotProvedError("the proof does not know this word or comment of SQLite", position)
-        end = match.end()
-        if match.lastgroup == "parameter":
-            words += [(position, position + 1, False), (position + 1, end, False)]
-        elif match.lastgroup != "space":
-            words.append((position, end, match.lastgroup == "word"))
-            depth += (match[0] == "(") - (match[0] == ")")
+    counts = dict.fromkeys(_COUNTED, 0)
+    for match in _WORD.finditer(sql):
+        start, end = match.span()
+        if start != position:
+            break
+        position, kind = end, match.lastgroup
+        if kind == "space":
+            continue
+        if kind == "parameter":
+            words += [(start, start + 1, False), (start + 1, end, False)]
+            continue
+        words.append((start, end, kind == "word"))
+        text = match[0].upper()
+        if text in counts:
+            counts[text] += 1
+            depth += (text == "(") - (text == ")")
             if depth > _DEEPEST:
-                raise NotProvedError("the statement is nested too deeply to be read", position)
-        position = end
+                raise NotProvedError("the statement is nested too deeply to be read", start)
+    if position != len(sql):
+        raise NotProvedError("the proof does not know this word or comment of SQLite", position)
+    if counts["JOIN"] > _MOST or counts["<"] > _MOST:
+        raise NotProvedError("the statement has too many joins or comparisons to be read")
+    if counts["JOIN"] - counts["CROSS"] - counts["ON"] - counts["USING"] > _MOST_WITHOUT_ON:
+        raise NotProvedError("the statement has too many joins without ON or USING to be read: write CROSS JOIN")
     return words
 
 
@@ -186,10 +202,11 @@ def _query(node: Any) -> model.Query:
     match node:
         case exp.Select():
             sources, nested = _from_clause(parts)
-            outputs = tuple(map(_value, parts.get("expressions", ())))
+            targets = parts.get("expressions", ())
+            outputs, names = tuple(map(_value, targets)), tuple(map(_output_name, targets))
             apart = ("from_", "joins", "with_")
             nested += _nested([value for name, value in parts.items() if name not in apart])
-            return model.Select(ctes, sources, _where(parts), outputs, (), nested)
+            return model.Select(ctes, sources, _where(parts), outputs, (), nested, names)
         case exp.Values():
             rows = parts["expressions"]
             if not all(isinstance(row, exp.Tuple) for row in rows):
@@ -254,10 +271,13 @@ def _insert(ctes: model.With, parts: dict[str, Any]) -> model.Insert:
 def _assignments(nodes: Iterable[Any]) -> tuple[model.Assignment, ...]:
     found = []
     for node in nodes:
-        column = _value(node.this) if isinstance(node, exp.EQ) else None
-        if not isinstance(column, model.Column) or column.qualifier:
-            raise NotProvedError("the proof does not know an assignment of SET", _position(node))
-        found.append(model.Assignment(column.name, _value(node.expression)))
+        left = node.this if isinstance(node, exp.EQ) else None
+        together = left.expressions if isinstance(left, exp.Tuple) else None  # (a, b) = ...: what each gets is not read
+        for each in [left] if together is None else together:
+            column = None if each is None else _value(each)
+            if not isinstance(column, model.Column) or column.qualifier:
+                raise NotProvedError("the proof does not know an assignment of SET", _position(node))
+            found.append(model.Assignment(column.name, _value(node.expression) if together is None else None))
     return tuple(found)
 
 
@@ -297,6 +317,7 @@ def _source(node: exp.Expr) -> tuple[model.Tree, tuple[model.Query, ...]]:
     """Read one source without the joins that hang on it."""
     alias = node.args.get("alias")
     name = _name(_parts(alias)["this"]) if alias else None
+    columns = None if alias and alias.args.get("columns") else ()  # SQLite has no such list
     match node:
         case exp.Table() if isinstance(node.this, exp.Func):
             called = _fold(node.this.name if isinstance(node.this, exp.Anonymous) else node.this.sql_name())
@@ -305,11 +326,11 @@ def _source(node: exp.Expr) -> tuple[model.Tree, tuple[model.Query, ...]]:
         case exp.Table():
             return _table(node), ()
         case exp.Values():
-            return model.DerivedSource(name, _query(node), None), ()
+            return model.DerivedSource(name, _query(node), None, columns=columns), ()
         case exp.Subquery():
             inner = _parts(node)["this"]
             if not isinstance(inner, (exp.Table, exp.Subquery)):
-                return model.DerivedSource(name, _query(inner), None), ()
+                return model.DerivedSource(name, _query(inner), None, columns=columns), ()
             if alias:
                 raise NotProvedError("a join in parentheses with a name hides the names of its tables", _position(node))
             return _chain(inner, [])
@@ -348,18 +369,31 @@ def _conjuncts(node: Any) -> Iterator[model.Conjunct]:
             equal, tested = _equal(first), _bare(second)
             is_test = type(tested) is exp.Is and isinstance(tested.expression, exp.Null)
             column = _value(tested.this) if is_test else None
-            if equal is not None and isinstance(equal.other, model.Parameter) and column == equal.column:
+            if not isinstance(equal, model.Equal) or column != equal.column:
+                continue
+            if isinstance(equal.other, model.Parameter):
                 yield model.EqualOrNull(equal.column, equal.other)
+    elif _integer(node) == 0:  # ``false`` may be a column in SQLite
+        yield model.Never()
     else:
         equal = _equal(node)
         if equal is not None:
             yield equal
 
 
-def _equal(node: Any) -> model.Equal | None:
+def _integer(node: Any) -> int | None:
+    node = _bare(node)
+    is_integer = type(node) is exp.Literal and not node.is_string and re.fullmatch(r"[0-9]{1,9}", node.this)
+    return int(node.this) if is_integer else None
+
+
+def _equal(node: Any) -> model.Equal | model.Never | None:
     node = _bare(node)
     if type(node) is not exp.EQ:
         return None
+    numbers = _integer(node.this), _integer(node.expression)
+    if None not in numbers:
+        return model.Never() if numbers[0] != numbers[1] else None
     left, right = _value(node.this), _value(node.expression)
     if isinstance(left, model.Column) and isinstance(right, (model.Column, model.Parameter)):
         return model.Equal(left, right)
@@ -369,27 +403,39 @@ def _equal(node: Any) -> model.Equal | None:
 
 
 def _value(node: Any) -> model.Value:
-    """Return what an expression is, if it is a bare column, a parameter (in casts) or ``*``."""
+    """Return what an expression is, if it is a column or a parameter (in casts) or ``*``."""
     if isinstance(node, exp.Alias):
         node = node.this
     node = _bare(node)
-    if isinstance(node, exp.Star):
-        return model.Star()
-    if isinstance(node, exp.Column):
-        if isinstance(node.this, exp.Star):
-            return model.Star()
-        names = [node.args.get(part) for part in ("db", "table", "this")]
-        if node.args.get("catalog") or node.args.get("join_mark") or not isinstance(node.this, exp.Identifier):
-            return None
-        *qualifier, name = [_name(each) for each in names if each is not None]
-        return model.Column(tuple(qualifier), name)
     casts: list[str] = []
     while type(node) is exp.Cast:
         casts.append(_TYPES.get(node.to.this, "other"))
         node = _bare(node.this)
+    if isinstance(node, exp.Star) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star)):
+        return model.Star()
+    if isinstance(node, exp.Column):
+        column = _column(node)
+        return column if column is None or not casts else model.CastColumn(column, tuple(casts))
     if type(node) is exp.Placeholder and isinstance(node.this, str) and re.fullmatch(r"p[1-9][0-9]*", node.this):
         return model.Parameter(int(node.this[1:]), tuple(casts))
     return None
+
+
+def _column(node: exp.Expr) -> model.Column | None:
+    names = [node.args.get(part) for part in ("db", "table", "this")]
+    if node.args.get("catalog") or node.args.get("join_mark") or not isinstance(node.this, exp.Identifier):
+        return None
+    *qualifier, name = [_name(each) for each in names if each is not None]
+    return model.Column(tuple(qualifier), name)
+
+
+def _output_name(node: Any) -> str | None:
+    """Return the name of an output, if it is given one or is a bare column; of a key called rowid it is the key's."""
+    if isinstance(node, exp.Alias):
+        alias = node.args.get("alias")
+        return _name(alias) if isinstance(alias, exp.Identifier) else None
+    value = _value(node)
+    return value.name if isinstance(value, model.Column) and value.name not in _ROWIDS else None
 
 
 def _nested(value: Any) -> tuple[model.Query, ...]:

@@ -8,7 +8,8 @@ cannot hide a table. Text in, pieces of text out; no session, no connection.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -28,11 +29,11 @@ from partywall.statements.text._marks import (
     mark_driver,
     mark_named,
     pieces_of,
-    raw,
     seal_marks,
 )
 from partywall.statements.text._names import Ctes, Names, Sources
-from partywall.statements.text._parse import MAX_DEPTH, MAX_LENGTH, parse, parse_fragment, printed
+from partywall.statements.text._parse import MAX_DEPTH, MAX_LENGTH, parse, parse_fragment
+from partywall.statements.text._print import print_tree
 from partywall.statements.text._vet import vet
 from partywall.statements.text._writes import Given, Writes
 from partywall.tables import TableDescription
@@ -88,6 +89,16 @@ class Position(Enum):
     SOURCE = "SELECT 1 FROM "
 
 
+@contextmanager
+def _no_deeper_than_the_stack() -> Iterator[None]:
+    """Refuse what the parser could read but is too long a chain for the rest: ``1 + 1 + ...``, a thousand joins."""
+    try:
+        yield
+    except RecursionError:
+        raise RefusedStatementError("this text is nested too deeply, or too long a chain of operators.") from None
+
+
+@_no_deeper_than_the_stack()
 def scope_text(marked: Marked, vocabulary: Vocabulary, *, ctes: Collection[str] = ()) -> ScopedText:
     """
     Restrict a whole statement to one tenant.
@@ -110,13 +121,15 @@ def scope_text(marked: Marked, vocabulary: Vocabulary, *, ctes: Collection[str] 
     root = parse(marked.sql[len(prefix) :], vocabulary.dialect, vocabulary.may_call)
     check_marks(root, marked)
     vet(root, vocabulary)
-    names = Names(vocabulary, vocabulary.dialect)
+    names = Names(vocabulary, vocabulary.dialect, taken={each.name.lower() for each in root.find_all(exp.Identifier)})
     writes = Writes(names)
+    writes.unwrap_tables(root)
     writes.statement(root, _outer(ctes, names))
     writes.check_rows(root)
     return dataclasses.replace(_scoped(root, marked, names, writes), prefix=" ".join([*prefix.split(), ""]))
 
 
+@_no_deeper_than_the_stack()
 def scope_fragment(
     marked: Marked,
     vocabulary: Vocabulary,
@@ -141,8 +154,9 @@ def scope_fragment(
     root = _parse_part(marked, vocabulary, position)
     check_marks(root, marked)
     vet(root, vocabulary)
-    names = Names(vocabulary, vocabulary.dialect)
+    names = Names(vocabulary, vocabulary.dialect, taken={each.name.lower() for each in root.find_all(exp.Identifier)})
     writes = Writes(names)
+    writes.unwrap_tables(root)
     outer = _outer(ctes, names)
     if position is Position.SOURCE:
         joins = list(root.args.get("joins") or ())
@@ -205,20 +219,7 @@ def _outer(ctes: Collection[str], names: Names) -> Ctes:
 
 def _scoped(root: exp.Expr, marked: Marked, names: Names, writes: Writes, *, lead: str = "") -> ScopedText:
     seal_marks(root)
-    _settle_strings(root, names.dialect)
-    text = printed(root, names.dialect)
+    text = print_tree(root, names.dialect)
     if not text.startswith(lead):
         raise RefusedStatementError("this text cannot be printed again.")
     return ScopedText(pieces_of(text[len(lead) :]), marked.names, names.restricted, names.used, tuple(writes.given))
-
-
-def _settle_strings(root: exp.Expr, dialect: str) -> None:
-    """Print strings with a backslash so that they mean the same whatever standard_conforming_strings says."""
-    if dialect != "postgresql":
-        return
-    for quoted in list(root.find_all(exp.RawString)):  # in dollars
-        quoted.replace(exp.Literal.string(quoted.this))
-    for literal in list(root.find_all(exp.Literal)):
-        if literal.is_string and "\\" in literal.this:
-            inner = literal.this.replace("\\", "\\\\").replace("'", "''")
-            literal.replace(raw(f"E'{inner}'"))

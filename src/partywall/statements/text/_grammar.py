@@ -19,6 +19,9 @@ from partywall.errors import RefusedStatementError
 __all__ = ["check_grammar"]
 
 _MARK = re.compile(r":partywall_mark_(\d+)")
+_IN_LIST = re.compile(
+    r"\bIN\s+(:partywall_mark_\d+)", re.IGNORECASE
+)  # SQLAlchemy's, or psycopg2's: the list is a value
 _HAS_PGPARSE = find_spec("pgparse") is not None
 
 
@@ -31,6 +34,7 @@ def check_grammar(sql: str, dialect: str) -> None:
     Raises:
         RefusedStatementError: It is not.
     """
+    sql = _IN_LIST.sub(r"IN (\1)", sql)
     error = _sqlite_error(sql) if dialect == "sqlite" else _postgresql_error(sql)
     if error is not None:
         raise RefusedStatementError(f"this text is no SQL of this database: {error}.")

@@ -10,6 +10,7 @@ from enum import Enum
 from sqlglot import exp
 
 from partywall.errors import RefusedStatementError
+from partywall.statements.text._parse import check_length
 
 __all__ = [
     "TENANT",
@@ -66,10 +67,10 @@ def mark_named(sql: str) -> Marked:
 
 
 _PERCENT = re.compile(r"%(?:(%)|(s|b|t)|\((\w+)\)(?:s|b|t)|(.|$))", re.DOTALL)
-_QMARK = re.compile(
-    r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/)|\?(\d*)|[:@$](\w+)""", re.DOTALL
-)
-_DOLLAR = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/)|(?<![\w$])\$(\d+)""", re.DOTALL)
+# What is opened and not closed goes on to the end: the parser refuses it, and nothing is looked through twice.
+_QUOTED = r"""'[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|--[^\n]*|/\*.*?(?:\*/|\Z)"""
+_QMARK = re.compile(rf"({_QUOTED}|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z))|\?(\d*)|[:@$](\w+)", re.DOTALL)
+_DOLLAR = re.compile(rf"({_QUOTED})|(?<![\w$])\$(\d+)", re.DOTALL)
 
 
 def mark_driver(sql: str, paramstyle: str) -> Marked:
@@ -102,9 +103,16 @@ def mark_driver(sql: str, paramstyle: str) -> Marked:
                 return None
             if found.group(3) is not None:
                 return found.group(3)
-            return int(found.group(2)) - 1 if found.group(2) else next_position()
+            if not found.group(2):
+                return next_position()
+            numbered.append(int(found.group(2)) - 1)
+            return numbered[-1]
 
-        return _mark(sql, _QMARK, question)
+        numbered: list[int] = []
+        marked = _mark(sql, _QMARK, question)
+        if numbered and position:  # there, SQLite counts on from the highest number
+            raise RefusedStatementError("this string has parameters with numbers (?1) and without: number all.", sql)
+        return marked
     if paramstyle in ("numeric_dollar", "numeric"):
         return _mark(sql, _DOLLAR, lambda found: None if found.group(1) is not None else int(found.group(2)) - 1)
     raise RefusedStatementError(f"strings of a driver with the parameter style {paramstyle!r} cannot be read.", sql)
@@ -119,6 +127,7 @@ def _mark(
     after: Callable[[str], str] = lambda text: text,
 ) -> Marked:
     sql = str.__str__(sql)  # a subclass could say one thing and print another
+    check_length(sql)
     if "partywall" in sql.lower():
         raise RefusedStatementError("names that hold 'partywall' are its own: choose others.", sql)
     names: list[str | int] = []

@@ -42,12 +42,14 @@ class Names:
 
     Attributes:
         restricted, used: As of a compiled statement.
+        taken: Names that the text uses, in lower case.
     """
 
     vocabulary: Vocabulary
     dialect: str
     restricted: dict[str, TableDescription] = field(default_factory=dict)
     used: dict[str, TableDescription] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
 
     def fold(self, identifier: Any) -> str:
         return folded(identifier, self.dialect)
@@ -88,6 +90,13 @@ class Names:
             ),
             None,
         )
+
+    def new_name(self, wish: str) -> str:
+        """Return a name that nothing in the text or the metadata has."""
+        while wish.lower() in self.taken or self.is_declared(wish):
+            wish += "_"
+        self.taken.add(wish.lower())
+        return wish
 
     def is_declared(self, name: str) -> bool:
         """Whether any declared table bears a name, in any case."""

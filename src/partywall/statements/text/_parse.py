@@ -16,13 +16,16 @@ from sqlglot.tokenizer_core import Token, TokenType
 from partywall.errors import RefusedStatementError
 from partywall.statements.text._grammar import check_grammar
 
-__all__ = ["MAX_DEPTH", "MAX_LENGTH", "parse", "parse_fragment", "printed"]
+__all__ = ["MAX_DEPTH", "MAX_LENGTH", "check_length", "parse", "parse_fragment", "printed"]
 
 MAX_LENGTH = 100_000
 """Characters of SQL text that are parsed at the most: about a second's work without the compiled parser."""
 
 MAX_DEPTH = 50
 """Parentheses within parentheses."""
+
+_MAX_READINGS = 2 * MAX_LENGTH
+"""How often tokens may be read, all in all (see `_check_depth`)."""
 
 _READS_AS = {"postgresql": "postgres", "sqlite": "sqlite"}
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff\ud800-\udfff]")
@@ -33,7 +36,20 @@ _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
 _KINDS = (exp.Select, exp.SetOperation, exp.Values, exp.Subquery, exp.Insert, exp.Update, exp.Delete, exp.Merge)
 
 # sqlglot says in the log what it only carries along; we refuse it.
-logging.getLogger("sqlglot").addFilter(lambda record: "unsupported syntax" not in record.getMessage())
+logging.getLogger("sqlglot").addFilter(
+    lambda record: not any(words in record.getMessage() for words in ("unsupported syntax", "Invalid JSON path"))
+)
+
+
+def check_length(sql: str) -> None:
+    """
+    Refuse text that is too long to be parsed in time.
+
+    Raises:
+        RefusedStatementError: It is.
+    """
+    if len(sql) > MAX_LENGTH:
+        raise RefusedStatementError(f"SQL text of {len(sql):,} characters: at most {MAX_LENGTH:,} are parsed.")
 
 
 def parse(sql: str, dialect: str, may_call: Callable[[str], bool]) -> exp.Expr:
@@ -166,15 +182,15 @@ def _unmarked(root: exp.Expr) -> exp.Expr:
 
 
 def _read(sql: str, dialect: str, read: Callable[[str, list[Token], Any], list[Any]]) -> list[Any]:
-    if len(sql) > MAX_LENGTH:
-        raise RefusedStatementError(f"SQL text of {len(sql):,} characters: at most {MAX_LENGTH:,} are parsed.")
+    check_length(sql)
     if _UNSEEN.search(sql):
         raise RefusedStatementError("this text holds control characters.")
     if _EXECUTABLE.search(sql):
         raise RefusedStatementError("a comment that some databases execute (/*!): leave it out.")
     try:
         tokens = _tokens(sql, dialect)
-        _check_depth(tokens)
+        _check_depth(tokens, dialect)
+        _check_joins(tokens)
         _check_spelling(sql, tokens, dialect)
         found = read(sql, tokens, _dialect(dialect).parser(error_level=ErrorLevel.IMMEDIATE))
     except SqlglotError as error:
@@ -211,29 +227,76 @@ def _tokens(sql: str, dialect: str) -> list[Token]:
     return tokens
 
 
-def _check_depth(tokens: list[Token]) -> None:
-    depth = 0
+def _check_depth(tokens: list[Token], dialect: str) -> None:
+    """
+    Refuse what is nested too deeply to be parsed, or to be parsed in time.
+
+    sqlglot reads what follows the name of a type twice, first as a type and then as a call (``ARRAY[...]``,
+    ``numeric(...)``), so that what stands inside many of them would be read for ever.
+    """
+    types = _dialect(dialect).parser_class.TYPE_TOKENS
+    opened: list[bool] = []  # for each that is open, whether it is read twice
+    readings, each_time = 0, 1
+    before = None
     for token in tokens:
         if token.token_type in _OPENING or token.token_type is TokenType.CASE:
-            depth += 1
-        elif token.token_type in _CLOSING or token.token_type is TokenType.END:
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise RefusedStatementError(f"this text is nested more than {MAX_DEPTH} deep.")
+            opened.append(before is not None and before.token_type in types)
+            each_time <<= opened[-1]
+        elif (token.token_type in _CLOSING or token.token_type is TokenType.END) and opened:
+            each_time >>= opened.pop()
+        readings += each_time
+        if len(opened) > MAX_DEPTH or readings > _MAX_READINGS:
+            raise RefusedStatementError(f"this text is nested more than {MAX_DEPTH} deep, or types in types.")
+        before = token
 
 
 _NO_OPERATORS = {"postgresql": ("==", "<=>", "!", "&&&"), "sqlite": ("<=>", "!", "::", "^")}
+
+
+_BEFORE_A_SIGN = frozenset({
+    *("(", ",", "[", "=", "<", ">", "<>", "!=", "<=", ">=", "+", "-", "*", "/", "%", "||", "~", "&", "|", "<<", ">>"),
+    *("->", "->>", "select", "where", "and", "or", "not", "by", "when", "then", "else", "in", "returning", "set", "on"),
+    *("having", "limit", "offset", "case", "between", "like", "is", "values", "all", "distinct"),
+})  # fmt: skip
+"""What stands before a plus that is a sign, and no operator."""
 
 
 def _check_spelling(sql: str, tokens: list[Token], dialect: str) -> None:
     """Refuse what our tokenizer takes for something else than the database does."""
     for position, token in enumerate(tokens):
         written = sql[token.start : token.end + 1]
-        if written in _NO_OPERATORS[dialect] or (dialect == "postgresql" and written[:2].lower() == "0x"):
+        is_part = written == "!" and dialect == "postgresql" and sql[token.end + 1 : token.end + 2] == "~"  # of !~
+        if (written in _NO_OPERATORS[dialect] and not is_part) or (
+            dialect == "postgresql" and written[:2].lower() == "0x"
+        ):
             raise RefusedStatementError(f"{written[:20]} has another meaning in this database, or none.")
         after = tokens[position + 1] if position + 1 < len(tokens) else None
+        before = tokens[position - 1] if position else None
+        is_sign = written == "+" and (before is None or before.text.lower() in _BEFORE_A_SIGN)
+        if is_sign or (written == "~" and after is not None and after.text == "-"):
+            raise RefusedStatementError(f"a {written} before a value would be lost: leave it out.")
+        if (
+            dialect == "postgresql"
+            and token.token_type is TokenType.STRING
+            and before is not None
+            and after is not None
+            and before.token_type in _dialect(dialect).parser_class.TYPE_TOKENS
+            and after.token_type is TokenType.DCOLON
+        ):
+            raise RefusedStatementError("a literal with its type before it, and a cast behind: write two casts.")
         if written.lower() == "u" and after is not None and after.text == "&" and after.start == token.end + 1:
             raise RefusedStatementError("names and strings with Unicode escapes (U&): write the characters.")
+
+
+_MAX_OPEN_JOINS = 8
+"""Joins with neither ON nor USING: the parser tries each in two ways."""
+
+
+def _check_joins(tokens: list[Token]) -> None:
+    words = [token.token_type for token in tokens]
+    closed = (TokenType.ON, TokenType.USING, TokenType.CROSS, TokenType.NATURAL)
+    if words.count(TokenType.JOIN) - sum(map(words.count, closed)) > _MAX_OPEN_JOINS:
+        raise RefusedStatementError("a long chain of JOINs without ON: write CROSS JOIN, or a comma.")
 
 
 _FIRST_WORDS = {"select", "with", "values", "insert", "update", "delete", "merge", "("}

@@ -42,6 +42,15 @@ class Reads:
         self.names = names
         self._wrapped: set[str] = set()  # tables that have become queries
 
+    @staticmethod
+    def unwrap_tables(root: exp.Expr) -> None:
+        """Take the parentheses from single tables in FROM: SQLite hides the names in them."""
+        for source in list(root.find_all(exp.Subquery)):
+            table = source.this
+            is_single = isinstance(table, exp.Table) and not table.args.get("joins")
+            if is_single and not any(source.args.get(part) for part in ("alias", "joins", "with_", "sample")):
+                source.replace(table)
+
     def check_rows(self, root: exp.Expr) -> None:
         """Refuse the whole row of a table that has become a query: it is of another type then."""
         for column in root.find_all(exp.Column):
@@ -70,8 +79,8 @@ class Reads:
             for child in _children(node):
                 self.visit(child, ctes, around)
 
-    def query(self, node: exp.Expr, ctes: Ctes, around: tuple[Sources, ...]) -> None:
-        """Restrict a query: SELECT, a set operation, VALUES, or one of them in parentheses."""
+    def query(self, node: exp.Expr, ctes: Ctes, around: tuple[Sources, ...], *, done: tuple[str, ...] = ()) -> None:
+        """Restrict a query: SELECT, a set operation, VALUES, or one of them in parentheses, less what is *done*."""
         ctes = self.with_(node, ctes, around)
         if isinstance(node, exp.Select):
             self._select(node, ctes, around)
@@ -82,7 +91,7 @@ class Reads:
             self._rest(node, ("this", "expression"), ctes, around)
         elif isinstance(node, exp.Subquery) and isinstance(node.this, (*_QUERIES, exp.Subquery)):
             self.query(node.this, ctes, around)
-            self._rest(node, ("this", "alias"), ctes, around)
+            self._rest(node, ("this", "alias", *done), ctes, around)
         elif isinstance(node, exp.Values):
             self._rest(node, ("alias",), ctes, around)
         else:
@@ -116,9 +125,7 @@ class Reads:
             if self.names.is_declared(name):
                 if self.names.dialect == "sqlite" and self._uses_itself(cte, name):
                     raise RefusedStatementError(f"the CTE {name} bears the name of a table and uses it: rename it.")
-                printed[name] = f"{name}_cte"
-                while self.names.is_declared(printed[name]):
-                    printed[name] += "_"
+                printed[name] = self.names.new_name(f"{name}_cte")
             else:
                 printed[name] = ""
         visible = {**ctes, **printed} if sees_all else dict(ctes)
@@ -183,8 +190,8 @@ class Reads:
     def _trees(self, first: exp.Expr, joins: list[exp.Join]) -> list[_Tree | exp.Expr]:
         """Return the tree of joins for each part of FROM between commas; on SQLite, a comma is a join like others."""
         trees: list[_Tree | exp.Expr] = []
-        tree = self._with_own_joins(first)
-        for join in joins:
+        tree: _Tree | exp.Expr = first
+        for join in [*(first.args.get("joins") or ()), *joins]:
             if _is_comma(join) and self.names.dialect != "sqlite":
                 trees.append(tree)
                 tree = self._with_own_joins(join.this)
@@ -252,6 +259,8 @@ class Reads:
             return self._table(node, ctes, may_rise=may_rise)
         if _is_joined(node):
             alias = node.args.get("alias")
+            if any(value for part, value in node.args.items() if part not in ("this", "alias", "joins")):
+                raise RefusedStatementError("parentheses in FROM hold one join, and nothing else.")
             inner = self._trees(node.this, [])
             if len(inner) != 1:
                 raise RefusedStatementError("parentheses in FROM hold one join.")
@@ -263,14 +272,14 @@ class Reads:
                 return self._restrict(inner[0], ctes, (hidden, *around[1:]), may_rise=False)
             return self._restrict(inner[0], ctes, around, may_rise=may_rise)
         if isinstance(node, exp.Subquery):
-            self.query(node, ctes, around)
+            self.query(node, ctes, around, done=("joins",))  # they are in the tree
             return []
         if isinstance(node, exp.Lateral) and isinstance(node.this, (exp.Subquery, exp.Func, exp.Dot)):
             self.visit(node.this, ctes, around)
             return []
         if isinstance(node, (exp.Values, exp.Unnest, exp.JSONTable)):
             for child in _children(node):
-                if not isinstance(child, exp.TableAlias):
+                if not isinstance(child, (exp.TableAlias, exp.Join)):
                     self.visit(child, ctes, around)
             return []
         raise RefusedStatementError(f"a {type(node).__name__} in FROM is neither a table nor a query.")
@@ -389,8 +398,11 @@ def table_name(source: exp.Expr) -> Any | None:
 
 
 def _is_joined(node: exp.Expr) -> bool:
-    """Whether this is a join in parentheses, or a table."""
-    return isinstance(node, exp.Subquery) and (isinstance(node.this, exp.Table) or _is_joined(node.this))
+    """Whether this is a join in parentheses, or a single source."""
+    inner = node.this if isinstance(node, exp.Subquery) else None
+    if isinstance(inner, (exp.Subquery, exp.Values, exp.Unnest, exp.Lateral)):
+        return bool(inner.args.get("alias") or inner.args.get("joins")) or _is_joined(inner)
+    return isinstance(inner, exp.Table)
 
 
 def _is_comma(join: exp.Join) -> bool:

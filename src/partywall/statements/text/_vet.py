@@ -92,12 +92,14 @@ _EXPRESSIONS = _classes("""
     CurrentDate CurrentTime CurrentTimestamp CurrentDatetime Localtime Localtimestamp CurrentUser SessionUser
     CurrentRole CurrentSchema CurrentCatalog HexString BitString ExtendsLeft ExtendsRight Adjacent
     Unnest IntervalSpan HavingMax IgnoreNulls RespectNulls Grouping JSONBPathExists Overlaps OnCondition JSONExists
-    RawString Concat
+    RawString ByteString Concat
 """)
 
 _UNQUOTED = re.compile(r"[^\W\d][\w$]*")
 _LOOKS_UP = ("reg",)  # regclass and its kin look names up in the catalogs
 _SYSTEM_TYPES = frozenset({"oid", "xid", "cid", "tid", "xid8", "pg_lsn", "txid_snapshot", "pg_snapshot"})
+_SQLITE_TYPES = frozenset({"int", "bigint", "text", "varchar", "char", "double", "float", "varbinary"})
+_SQLITE_TYPES_SHOWN = "INTEGER, REAL, TEXT or BLOB"
 _OPERATOR = re.compile(r"(?:OPERATOR\()?(?:pg_catalog\.)?([^\w\s().]+)\)?", re.IGNORECASE)
 
 
@@ -193,9 +195,12 @@ def _in(node: Any, _vocabulary: Vocabulary) -> None:
         raise RefusedStatementError("IN takes a list or a SELECT: on SQLite a name there would be that of a table.")
 
 
-def _type(node: Any, _vocabulary: Vocabulary) -> None:
+def _type(node: Any, vocabulary: Vocabulary) -> None:
     kind = node.args.get("kind")
     name = str(getattr(kind, "name", kind) or getattr(node.this, "value", node.this)).lower().rpartition(".")[2]
+    name = name.lstrip("_")  # an array's
+    if vocabulary.dialect == "sqlite" and name not in _SQLITE_TYPES:
+        raise RefusedStatementError(f"the type {name} would get another affinity: use {_SQLITE_TYPES_SHOWN}.")
     if name.startswith(_LOOKS_UP) or name in _SYSTEM_TYPES or not re.fullmatch(r'[\w "]+', name):
         raise RefusedStatementError(f"the type {name} looks into the catalogs, so it is refused.")
 
@@ -208,6 +213,21 @@ def _insert(node: Any, _vocabulary: Vocabulary) -> None:
             "OR REPLACE deletes the row that is in the way, whoever it belongs to.\n"
             "Write an upsert, which changes the tenant's row alone: INSERT ... ON CONFLICT (...) DO UPDATE SET ..."
         )
+
+
+_PAIRED = re.compile(r"(?:[^'\\]|\\\\)*")
+
+
+def _escaped(node: Any, _vocabulary: Vocabulary) -> None:
+    if not _PAIRED.fullmatch(str(node.this)):
+        raise RefusedStatementError("an E'...' string with more than doubled backslashes: use a parameter.")
+
+
+def _path(node: Any, _vocabulary: Vocabulary) -> None:
+    key = node.args.get("expression")
+    text = key.sql() if isinstance(key, exp.JSONPath) else ""
+    if text and not re.fullmatch(r"'?\$(?:\.\w+|\[\d+\])*'?", text):
+        raise RefusedStatementError("a key or path of JSON that would be printed otherwise: use a parameter.")
 
 
 def _sample(node: Any, _vocabulary: Vocabulary) -> None:
@@ -236,5 +256,6 @@ _RULES: Mapping[type[exp.Expr], Any] = {
     exp.Insert: _insert,
     exp.Var: _var,
     exp.Alias: _alias,
+    exp.ByteString: _escaped,
     exp.TableSample: _sample,
 }

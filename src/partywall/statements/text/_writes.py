@@ -105,6 +105,9 @@ class Writes(Reads):
                 self.visit(row, ctes, ())
         elif rows is not None:
             self.query(rows, ctes, ())
+        named = node.this.expressions if isinstance(node.this, exp.Schema) else ()
+        if not all(isinstance(each, exp.Identifier) for each in named):
+            raise RefusedStatementError("INSERT sets a part of a column: set the whole column.")
         if own is not None:
             columns = self._columns_of(node, own)
             if rows is None:
@@ -123,10 +126,7 @@ class Writes(Reads):
 
     def _columns_of(self, node: Any, own: TableDescription) -> list[Any]:
         if isinstance(node.this, exp.Schema):
-            columns = list(node.this.expressions)
-            if not all(isinstance(column, exp.Identifier) for column in columns):
-                raise RefusedStatementError("INSERT sets a part of a column: set the whole column.")
-            return columns
+            return list(node.this.expressions)
         if node.args.get("default"):
             return []
         raise RefusedStatementError(
@@ -196,7 +196,7 @@ class Writes(Reads):
             value = conflict.args.get(part)
             for each in value if isinstance(value, list) else (value,):
                 self.visit(each, ctes, seen)
-        self._assign(conflict.expressions, own, seen, ctes)
+        self._assign(conflict.expressions, own, seen, ctes, is_upsert=True)
         if own is not None and conflict.expressions:
             where = conflict.args.get("where")
             clause = where.this if isinstance(where, exp.Where) else where
@@ -280,9 +280,11 @@ class Writes(Reads):
             raise RefusedStatementError("INSERT in a MERGE names its columns, and has a value for each.")
         for value in values:
             self.visit(value, ctes, seen)
+        names = [column.this if isinstance(column, exp.Column) else column for column in columns]
+        if not all(isinstance(name, exp.Identifier) for name in names):
+            raise RefusedStatementError("INSERT sets a part of a column: set the whole column.")
         if own is None:
             return
-        names = [column.this if isinstance(column, exp.Column) else column for column in columns]
         position = self._position(names, own)
         if position is None:
             then.this.append("expressions", _column_name(own))
@@ -298,6 +300,8 @@ class Writes(Reads):
         own: TableDescription | None,
         seen: tuple[Sources, ...],
         ctes: Ctes,
+        *,
+        is_upsert: bool = False,
     ) -> None:
         """Check SET: the tenant column gets the tenant in scope, or nothing."""
         for assignment in assignments:
@@ -305,6 +309,7 @@ class Writes(Reads):
                 raise RefusedStatementError("SET takes assignments: column = value.")
             self.visit(assignment.expression, ctes, seen)
             left = assignment.this
+            self.visit(left, ctes, seen)  # an element of an array or JSON value is found by an expression
             columns = left.expressions if isinstance(left, exp.Tuple) else [left]
             for column in columns:
                 part = column.this if isinstance(column, exp.Bracket) else column
@@ -315,7 +320,7 @@ class Writes(Reads):
                     continue
                 if len(columns) > 1 or part is not column:
                     raise RefusedStatementError(f"SET gives {own.key}.{own.tenant_column} among others: leave it out.")
-                if not self._is_excluded(assignment.expression, own):
+                if not (is_upsert and self._is_excluded(assignment.expression, own)):
                     self._replace(assignment.expression, own, None)
 
     def _is_excluded(self, value: Any, own: TableDescription) -> bool:
