@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sqlglot
-from sqlalchemy import TypeDecorator
+from sqlalchemy import TypeDecorator, select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.util import LRUCache
 
@@ -22,7 +22,8 @@ from partywall.scope import Scope, Tenant
 from partywall.statements.presets import explain_prefix, is_preset
 from partywall.statements.proof import Verdict, prove
 from partywall.statements.rules import Vocabulary
-from partywall.statements.text import ScopedText, join_pieces, mark_driver
+from partywall.statements.sent import remember
+from partywall.statements.text import ScopedText, allowed_prefix, join_pieces, mark_driver
 from partywall.statements.text import Tenant as TenantPlace
 
 __all__ = ["KeepsNames", "checked_compiler", "checked_context", "prove_compiled", "prove_text"]
@@ -50,9 +51,16 @@ _MARKS = {"postgresql": "$", "sqlite": ":p"}
 _NO_STATEMENTS = ("savepoint", "rollback_to_savepoint", "release_savepoint")
 
 
-def _numbered(compiled: Any, dialect: str) -> tuple[str, list[str], list[int]]:
+def _numbered(
+    compiled: Any, dialect: str, schemas: Mapping[Any, Any] | None = None
+) -> tuple[str, list[str], list[int]]:
     """
     Return the SQL of a compiled statement with numbered parameters.
+
+    Args:
+        compiled: The statement.
+        dialect: Name of its dialect.
+        schemas: What stands for its schemas (``schema_translate_map``); themselves if None.
 
     Returns:
         The SQL, the names of its parameters (the first is that of number 1), and the numbers as they occur.
@@ -67,6 +75,8 @@ def _numbered(compiled: Any, dialect: str) -> tuple[str, list[str], list[int]]:
     sql = compiled.partywall_named or compiled.string
     sql = sql[len(explain_prefix(sql, dialect)) :] if compiled.isplaintext else sql
     sql = _LATER.sub("NULL", sql)
+    if schemas is not None:
+        sql = compiled.preparer._render_schema_translates(sql, dict(schemas))
     sql = _SCHEMA.sub(lambda found: "" if found.group(1) == "_none" else f"{found.group(1)}.", sql)
     sql = _NAMED.sub(number, sql)
     return (sql.replace("%%", "%") if compiled.preparer._double_percents else sql), list(names), numbers
@@ -122,8 +132,30 @@ def _demand(verdict: Verdict, sql: str) -> None:
 # Checker mode.
 
 
+_PLACEHOLDER = "__["  # what SQLAlchemy replaces after the statement was compiled, wherever it stands
+
+
 class CheckedCompiler(KeepsNames):
-    """Mixed into a dialect's compiler, unchanged but for the names it keeps: the stamp of a statement to be checked."""
+    """
+    Mixed into a dialect's compiler: the stamp of a statement to be checked.
+
+    It prints what the dialect prints, but for text that SQLAlchemy would take for a placeholder of its own.
+    """
+
+    def post_process_text(self, text: str) -> str:
+        return _without_placeholders(super().post_process_text(text))  # type: ignore[misc]  # SQLAlchemy's
+
+    def escape_literal_column(self, text: str) -> str:
+        return _without_placeholders(super().escape_literal_column(text))  # type: ignore[misc]  # SQLAlchemy's
+
+    def render_literal_value(self, value: Any, type_: Any) -> str:
+        return _without_placeholders(super().render_literal_value(value, type_))  # type: ignore[misc]  # SQLAlchemy's
+
+
+def _without_placeholders(text: str) -> str:
+    if _PLACEHOLDER in text:
+        raise RefusedStatementError("this text holds what reads like a placeholder of SQLAlchemy's.")
+    return text
 
 
 def checked_compiler(base: type[Any]) -> type[Any]:
@@ -145,11 +177,21 @@ def checked_context(base: type[Any], vocabulary: Vocabulary, scope_of: Callable[
                     "this statement was compiled before it was handed over: execute the statement itself.",
                     str(compiled),
                 )
-            relied_on = _relied_on(compiled, vocabulary)
+            relied_on = _relied_on(compiled, vocabulary, args[3].get("schema_translate_map") or {})
             context: Any = super()._init_compiled(*args, **kw)
             for row in context.compiled_parameters:
                 _compare((row[name] for name in relied_on), scope, context.statement)
-            return context
+            return _remembered(context, connection)
+
+        def _exec_default_clause_element(self, column: Any, default: Any, type_: Any) -> Any:
+            """Run a default that SQLAlchemy runs before the INSERT, if it takes no tenant's parameter."""
+            argument = default.arg if default._arg_is_typed else type_coerce(default.arg, type_)
+            compiled: Any = select(argument).compile(dialect=self.dialect)
+            if _relied_on(compiled, vocabulary, {}):
+                raise RefusedStatementError(f"the default of {column} is a statement of its own.", str(compiled))
+            return super()._exec_default_clause_element(  # type: ignore[no-untyped-call]  # SQLAlchemy's
+                column, default, type_
+            )
 
         @classmethod
         def _init_statement(
@@ -157,13 +199,15 @@ def checked_context(base: type[Any], vocabulary: Vocabulary, scope_of: Callable[
         ) -> Any:
             if not getattr(connection, "partywall_first_contact", False):
                 scope = scope_of(connection)
+                statement = str.__str__(statement)  # a subclass could say one thing and send another
                 if not is_preset(statement):
                     known = texts.get(statement)
                     if known is None:
                         known = texts[statement] = _names_relied_on(statement, dialect, vocabulary)
                     for row in parameters or ((),):
-                        _compare((row[name] for name in known), scope, statement)
-            return super()._init_statement(dialect, connection, dbapi, options, statement, parameters)
+                        _compare(_values(row, known, statement), scope, statement)
+            context = super()._init_statement(dialect, connection, dbapi, options, statement, parameters)
+            return _remembered(context, connection)
 
         @classmethod
         def _init_ddl(cls, *args: Any, **_kw: Any) -> Any:
@@ -176,14 +220,33 @@ def checked_context(base: type[Any], vocabulary: Vocabulary, scope_of: Callable[
     return type(f"Checked{base.__name__}", (CheckedContext, base), {})
 
 
-def _relied_on(compiled: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
-    """Return the names of the parameters that scope a statement, which is proved the first time."""
-    known: tuple[str, ...] | None = compiled.__dict__.get("partywall_relied_on")
+def _remembered(context: Any, connection: Any) -> Any:
+    """Return a context of what was checked, which is compared with what is sent if listeners could change it."""
+    if connection._has_events or connection.engine._has_events or context.dialect._has_events:
+        remember(context)
+    return context
+
+
+def _values(row: Any, names: tuple[str | int, ...], statement: str) -> list[Any]:
+    try:
+        return [row[name] for name in names]
+    except (LookupError, TypeError):
+        raise RefusedStatementError("this string's parameters are not those that were passed.", statement) from None
+
+
+def _relied_on(compiled: Any, vocabulary: Vocabulary, schemas: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Return the names of the parameters that scope a statement, which is proved the first time with its schemas."""
+    proved: dict[Any, tuple[str, ...]] = compiled.__dict__.setdefault("partywall_relied_on", {})
+    key = tuple(schemas.items()) if compiled.schema_translate_map else ()
+    known = proved.get(key)
     if known is None:
         if _is_no_statement(compiled):
             known = ()
         else:
-            sql, names, numbers = _numbered(compiled, vocabulary.dialect)
+            if compiled.isplaintext:
+                allowed_prefix(compiled.string, vocabulary)
+            is_translated = bool(compiled.schema_translate_map)
+            sql, names, numbers = _numbered(compiled, vocabulary.dialect, schemas if is_translated else None)
             _check_parameters(sql, numbers, vocabulary.dialect)
             verdict = prove(sql, vocabulary.tables, dialect=vocabulary.dialect, tenant_parameters=None)
             if not verdict.is_proved:
@@ -192,7 +255,7 @@ def _relied_on(compiled: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
             known = tuple(original.get(names[number - 1], names[number - 1]) for number in sorted(verdict.relied_on))
             for name in known:
                 _check_bind(compiled.binds[name], vocabulary, sql)
-        compiled.partywall_relied_on = known
+        proved[key] = known
     return known
 
 

@@ -52,7 +52,7 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
         if not self.stack:
             if is_preset(textclause.text):
                 text: str = super().visit_textclause(textclause, **kw)  # type: ignore[no-untyped-call]  # SQLAlchemy's
-                return text
+                return text.strip().removesuffix(";")
             self.isplaintext = True
         if add_to_result_map is not None:
             add_to_result_map(None, None, (textclause,), NULLTYPE)

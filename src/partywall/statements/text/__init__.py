@@ -49,6 +49,7 @@ __all__ = [
     "ScopedText",
     "Sources",
     "Tenant",
+    "allowed_prefix",
     "join_pieces",
     "mark_driver",
     "mark_named",
@@ -98,6 +99,22 @@ def _no_deeper_than_the_stack() -> Iterator[None]:
         raise RefusedStatementError("this text is nested too deeply, or too long a chain of operators.") from None
 
 
+def allowed_prefix(sql: str, vocabulary: Vocabulary) -> str:
+    """
+    Return the EXPLAIN with which a statement begins; empty if with none.
+
+    Raises:
+        RefusedStatementError: The tenancy does not allow it.
+    """
+    prefix = explain_prefix(sql, vocabulary.dialect)
+    if prefix and not vocabulary.diagnostics:
+        raise RefusedStatementError(
+            "EXPLAIN tells what the planner estimates from all tenants' rows.\n"
+            "If tenants may know:  Tenancy(..., diagnostics=True)"
+        )
+    return prefix
+
+
 @_no_deeper_than_the_stack()
 def scope_text(marked: Marked, vocabulary: Vocabulary, *, ctes: Collection[str] = ()) -> ScopedText:
     """
@@ -112,12 +129,7 @@ def scope_text(marked: Marked, vocabulary: Vocabulary, *, ctes: Collection[str] 
         RefusedStatementError: It cannot be parsed, or has something in it that is not on the lists.
         ForeignTenantError: It sets a tenant column to NULL.
     """
-    prefix = explain_prefix(marked.sql, vocabulary.dialect)
-    if prefix and not vocabulary.diagnostics:
-        raise RefusedStatementError(
-            "EXPLAIN tells what the planner estimates from all tenants' rows.\n"
-            "If tenants may know:  Tenancy(..., diagnostics=True)"
-        )
+    prefix = allowed_prefix(marked.sql, vocabulary)
     root = parse(marked.sql[len(prefix) :], vocabulary.dialect, vocabulary.may_call)
     check_marks(root, marked)
     vet(root, vocabulary)

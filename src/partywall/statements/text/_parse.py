@@ -24,6 +24,9 @@ MAX_LENGTH = 100_000
 MAX_DEPTH = 50
 """Parentheses within parentheses."""
 
+_MAX_COMMENTS = 1000
+"""PostgreSQL's grammar takes their square in time where one stands in the other."""
+
 _MAX_READINGS = 2 * MAX_LENGTH
 """How often tokens may be read, all in all (see `_check_depth`)."""
 
@@ -50,6 +53,8 @@ def check_length(sql: str) -> None:
     """
     if len(sql) > MAX_LENGTH:
         raise RefusedStatementError(f"SQL text of {len(sql):,} characters: at most {MAX_LENGTH:,} are parsed.")
+    if sql.count("/*") > _MAX_COMMENTS:
+        raise RefusedStatementError(f"SQL text with more than {_MAX_COMMENTS} comments: leave some out.")
 
 
 def parse(sql: str, dialect: str, may_call: Callable[[str], bool]) -> exp.Expr:

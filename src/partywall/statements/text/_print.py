@@ -21,6 +21,7 @@ def print_tree(root: exp.Expr, dialect: str) -> str:
         RefusedStatementError: The database has no such thing.
     """
     _settle_strings(root, dialect)
+    _settle_types(root, dialect)
     _settle_nots(root, dialect)
     return printed(root, dialect)
 
@@ -35,6 +36,14 @@ def _settle_strings(root: exp.Expr, dialect: str) -> None:
         if literal.is_string and "\\" in literal.this:
             inner = literal.this.replace("\\", "\\\\").replace("'", "''")
             literal.replace(raw(f"E'{inner}'"))
+
+
+def _settle_types(root: exp.Expr, dialect: str) -> None:
+    """Print SQLite's NUMERIC as such: the printer would make it REAL, which has another affinity."""
+    if dialect == "sqlite":
+        for kind in list(root.find_all(exp.DataType)):
+            if kind.this is exp.DataType.Type.DECIMAL:
+                kind.replace(raw("NUMERIC"))
 
 
 def _settle_nots(root: exp.Expr, dialect: str) -> None:

@@ -98,8 +98,8 @@ _EXPRESSIONS = _classes("""
 _UNQUOTED = re.compile(r"[^\W\d][\w$]*")
 _LOOKS_UP = ("reg",)  # regclass and its kin look names up in the catalogs
 _SYSTEM_TYPES = frozenset({"oid", "xid", "cid", "tid", "xid8", "pg_lsn", "txid_snapshot", "pg_snapshot"})
-_SQLITE_TYPES = frozenset({"int", "bigint", "text", "varchar", "char", "double", "float", "varbinary"})
-_SQLITE_TYPES_SHOWN = "INTEGER, REAL, TEXT or BLOB"
+_SQLITE_TYPES = frozenset({"int", "bigint", "text", "varchar", "char", "double", "float", "varbinary", "decimal"})
+_SQLITE_TYPES_SHOWN = "INTEGER, REAL, NUMERIC, TEXT or BLOB"
 _OPERATOR = re.compile(r"(?:OPERATOR\()?(?:pg_catalog\.)?([^\w\s().]+)\)?", re.IGNORECASE)
 
 
