@@ -147,7 +147,7 @@ def _text_facts(kind: str, url: URL, size: Size, *, quick: bool) -> list[Fact]:
         ),
         *(
             Fact(
-                f"{kind}: {name} repeated, to the same filtered by hand",
+                f"{kind}: {name} repeated, to plain text() filtered by hand",
                 f"{ratio.median:.3f} ({ratio.low:.2f}-{ratio.high:.2f})",
                 ratio.median,
                 bar="at most 1.05",
