@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from partywall.errors import RefusedStatementError
-from partywall.statements.functions import RESERVED_COLUMNS
+from partywall.statements.functions import RESERVED_COLUMNS, reads_catalogs
 from partywall.statements.proof import prove
 from partywall.statements.rules import Vocabulary
 from partywall.statements.text import TENANT, Given, Marked, Piece, ScopedText
@@ -181,8 +181,7 @@ def _column(node: Mapping[str, Any], vocabulary: Vocabulary) -> None:
 
 
 def _type(node: Mapping[str, Any], vocabulary: Vocabulary) -> None:  # noqa: ARG001  # all rules have one signature
-    name = (_names(node.get("names")) or [""])[-1].lstrip("_")
-    _refuse_unless(not name.startswith("reg") and name not in ("oid", "xid", "cid", "tid", "xid8"))
+    _refuse_unless(not reads_catalogs((_names(node.get("names")) or [""])[-1]))
 
 
 def _select(node: Mapping[str, Any], vocabulary: Vocabulary) -> None:  # noqa: ARG001  # as above

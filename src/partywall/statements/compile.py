@@ -227,7 +227,6 @@ class ScopedCompiler(SQLCompiler):
         return super()._label_select_column(select, column, *args, **kw)
 
     def visit_column(self, column: Any, *args: Any, **kw: Any) -> str:
-        RULES["column"](column, self.vocabulary)
         table = base_table(column.table)
         if table is not None:
             self._check_column_of(self.vocabulary.describe(table), column)

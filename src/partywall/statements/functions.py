@@ -14,6 +14,7 @@ __all__ = [
     "SEPARATORS",
     "UNARY_OPERATORS",
     "Operators",
+    "reads_catalogs",
 ]
 
 
@@ -179,3 +180,11 @@ FIELDS: frozenset[str] = _words("key value ordinality lexeme positions weights p
 # Columns that every table has without declaring them; they tell where a row lies among all tenants' rows.
 # (PostgreSQL manual, 5.6 System Columns; SQLite, ROWIDs and the INTEGER PRIMARY KEY.)
 RESERVED_COLUMNS: frozenset[str] = _words("ctid xmin xmax cmin cmax tableoid rowid _rowid_ oid")
+
+_CATALOG_TYPES = _words("oid xid cid tid xid8 pg_lsn txid_snapshot pg_snapshot")
+
+
+def reads_catalogs(type_name: str) -> bool:
+    """Whether a type looks names up in PostgreSQL's catalogs (regclass and its kin), or tells of them; arrays too."""
+    name = type_name.lower().lstrip("_")
+    return name.startswith("reg") or name in _CATALOG_TYPES

@@ -209,10 +209,6 @@ def _known_table(element: Any, vocabulary: Vocabulary) -> None:
     vocabulary.describe(element)
 
 
-def _column(element: Any, vocabulary: Vocabulary) -> None:
-    """Looked at where it is printed: the text of a literal_column() too (textual.py)."""
-
-
 def _function(element: Any, vocabulary: Vocabulary) -> None:
     packages = tuple(getattr(element, "packagenames", ()))
     if not isinstance(element.name, str):
@@ -389,7 +385,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "release_savepoint": _plain,
         "identified": _plain,
         # expressions
-        "column": _column,
+        "column": _plain,  # looked at where it is printed, the text of a literal_column() too (textual.py)
         "table_valued_column": _plain,
         "scalar_function_column": _field,
         "bindparam": _plain,

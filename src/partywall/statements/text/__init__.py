@@ -131,11 +131,7 @@ def scope_text(marked: Marked, vocabulary: Vocabulary, *, ctes: Collection[str] 
     """
     prefix = allowed_prefix(marked.sql, vocabulary)
     root = parse(marked.sql[len(prefix) :], vocabulary.dialect, vocabulary.may_call)
-    check_marks(root, marked)
-    vet(root, vocabulary)
-    names = Names(vocabulary, vocabulary.dialect, taken={each.name.lower() for each in root.find_all(exp.Identifier)})
-    writes = Writes(names)
-    writes.unwrap_tables(root)
+    names, writes = _vetted(root, marked, vocabulary)
     writes.statement(root, _outer(ctes, names))
     writes.check_rows(root)
     return dataclasses.replace(_scoped(root, marked, names, writes), prefix=" ".join([*prefix.split(), ""]))
@@ -164,11 +160,7 @@ def scope_fragment(
         RefusedStatementError: As in `scope_text`, or it is more than what can stand there.
     """
     root = _parse_part(marked, vocabulary, position)
-    check_marks(root, marked)
-    vet(root, vocabulary)
-    names = Names(vocabulary, vocabulary.dialect, taken={each.name.lower() for each in root.find_all(exp.Identifier)})
-    writes = Writes(names)
-    writes.unwrap_tables(root)
+    names, writes = _vetted(root, marked, vocabulary)
     outer = _outer(ctes, names)
     if position is Position.SOURCE:
         joins = list(root.args.get("joins") or ())
@@ -188,6 +180,16 @@ def scope_fragment(
             writes.visit(each, outer, (sources or {},))
     writes.check_rows(root)
     return _scoped(_only(root, position), marked, names, writes, lead=position.value.replace("ALL ", ""))
+
+
+def _vetted(root: exp.Expr, marked: Marked, vocabulary: Vocabulary) -> tuple[Names, Writes]:
+    """Check what a text is made of, and return what restricts it."""
+    check_marks(root, marked)
+    vet(root, vocabulary)
+    names = Names(vocabulary, vocabulary.dialect, taken={each.name.lower() for each in root.find_all(exp.Identifier)})
+    writes = Writes(names)
+    writes.unwrap_tables(root)
+    return names, writes
 
 
 def _parse_part(marked: Marked, vocabulary: Vocabulary, position: Position) -> exp.Select:

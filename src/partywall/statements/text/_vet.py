@@ -9,7 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from partywall.errors import RefusedStatementError
-from partywall.statements.functions import RESERVED_COLUMNS
+from partywall.statements.functions import RESERVED_COLUMNS, reads_catalogs
 from partywall.statements.refusals import harmful_function, where_a_row_lies
 from partywall.statements.rules import Vocabulary
 
@@ -96,8 +96,6 @@ _EXPRESSIONS = _classes("""
 """)
 
 _UNQUOTED = re.compile(r"[^\W\d][\w$]*")
-_LOOKS_UP = ("reg",)  # regclass and its kin look names up in the catalogs
-_SYSTEM_TYPES = frozenset({"oid", "xid", "cid", "tid", "xid8", "pg_lsn", "txid_snapshot", "pg_snapshot"})
 _SQLITE_TYPES = frozenset({"int", "bigint", "text", "varchar", "char", "double", "float", "varbinary", "decimal"})
 _SQLITE_TYPES_SHOWN = "INTEGER, REAL, NUMERIC, TEXT or BLOB"
 _OPERATOR = re.compile(r"(?:OPERATOR\()?(?:pg_catalog\.)?([^\w\s().]+)\)?", re.IGNORECASE)
@@ -201,7 +199,7 @@ def _type(node: Any, vocabulary: Vocabulary) -> None:
     name = name.lstrip("_")  # an array's
     if vocabulary.dialect == "sqlite" and name not in _SQLITE_TYPES:
         raise RefusedStatementError(f"the type {name} would get another affinity: use {_SQLITE_TYPES_SHOWN}.")
-    if name.startswith(_LOOKS_UP) or name in _SYSTEM_TYPES or not re.fullmatch(r'[\w "]+', name):
+    if reads_catalogs(name) or not re.fullmatch(r'[\w "]+', name):
         raise RefusedStatementError(f"the type {name} looks into the catalogs, so it is refused.")
 
 
