@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.writes",),
     ("statements.textual",),
     ("statements.execute", "statements.orm"),
+    ("rows.declaration",),
     ("guard",),
     ("tenancy",),
     ("__init__",),
@@ -49,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.__main__",),
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
-PACKAGES_WITHOUT_CODE = {"statements.__init__"}
+PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__"}
 
 
 def modules() -> dict[str, Path]:

@@ -9,6 +9,7 @@ from partywall.errors import (
     TenantChangedError,
     TenantIdError,
 )
+from partywall.rows.declaration import RowWall
 from partywall.scope import current_tenant, hand_over, tenant, unscoped
 from partywall.tenancy import Tenancy
 
@@ -17,6 +18,7 @@ __all__ = [
     "NoTenantError",
     "PartywallError",
     "RefusedStatementError",
+    "RowWall",
     "SetupError",
     "Tenancy",
     "TenantChangedError",

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from partywall.errors import RefusedStatementError, SetupError
 from partywall.guard import guard_engine, guard_of
+from partywall.rows.declaration import RowWall
 from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id
 from partywall.statements.orm import EXPLICIT_TENANT
 from partywall.statements.proof import prove
@@ -50,6 +51,7 @@ class Tenancy:
         checker: Whether nothing is scoped, and a statement runs only if the proof finds it scoped by hand.
         diagnostics: Whether tenants may run EXPLAIN, whose estimates are made of all tenants' rows.
         audit: Called with an `Unscoped` scope when a transaction of a guarded engine takes it.
+        rows: The row wall: how the database enforces the tenancy again. None: it does not.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Tenancy:
         checker: bool = False,
         diagnostics: bool = False,
         audit: Callable[[Unscoped], None] | None = None,
+        rows: RowWall | None = None,
     ) -> None:
         for argument, value in {
             "tenants_public": tenants_public,
@@ -94,6 +97,7 @@ class Tenancy:
         self.checker = checker
         self.diagnostics = diagnostics
         self.audit = audit
+        self.rows = rows
 
     def describe(self) -> Tables:
         """

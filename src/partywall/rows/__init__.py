@@ -1,0 +1,1 @@
+"""The row wall: the database enforces it again, whatever the SQL."""

@@ -1,0 +1,67 @@
+"""What a tenancy says about its row wall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from partywall.errors import SetupError
+
+__all__ = ["RowWall"]
+
+REVOCABLE = ("set_config", "temp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowWall:
+    """
+    How the database enforces the tenancy again; SQLite needs nothing of it but that it is there.
+
+    Args:
+        role: PostgreSQL: the role that the application logs in as. It owns nothing, is no superuser, lacks
+            BYPASSRLS, and can become no stronger one.
+        key: PostgreSQL: seals the tenant, so that SQL cannot set its own. At least 32 random bytes, from where
+            the database's users cannot read them. None: a plain setting, which stops mistakes.
+        token_lifetime: Seconds for which a sealed tenant holds; a transaction cannot be longer.
+        transaction_pooler: PostgreSQL: whether a pooler may give each transaction another server process, which
+            costs a sealed tenant one more round trip.
+        views: PostgreSQL: keys of the tables that are confined by a view of their name instead of a policy,
+            for the sake of indexes that policies cannot use (LIKE, numeric, full text).
+        base_schema: Schema that holds the tables behind those views.
+        revoke: What to take from PUBLIC in the whole database, which needs its owner or a superuser:
+            ``"set_config"``, ``"temp"``.
+
+    Raises:
+        SetupError: A value that cannot be meant.
+    """
+
+    role: str | None = None
+    key: bytes | None = None
+    token_lifetime: int = 3600
+    transaction_pooler: bool = False
+    views: Iterable[str] = ()
+    base_schema: str = "partywall_base"
+    revoke: Iterable[str] = ()
+
+    def __post_init__(self) -> None:
+        for argument in ("views", "revoke"):
+            value = getattr(self, argument)
+            if isinstance(value, str):
+                raise SetupError(f"{argument} takes several names: {argument}={{{value!r}}}")
+            object.__setattr__(self, argument, frozenset(value))
+        for word in sorted(frozenset(self.revoke) - {*REVOCABLE}):
+            raise SetupError(f"revoke names {word!r}, which is none of {', '.join(map(repr, REVOCABLE))}.")
+        if self.key is not None and len(self.key) < 32:
+            raise SetupError("the key of a row wall has fewer than 32 bytes: make one with secrets.token_bytes(32).")
+        if self.token_lifetime <= 0:
+            raise SetupError("token_lifetime is a number of seconds, and more than 0.")
+
+    def __repr__(self) -> str:
+        """Show all but the key."""
+        shown = "None" if self.key is None else "..."
+        return f"RowWall(role={self.role!r}, key={shown}, views={sorted(self.views)!r})"
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether SQL cannot set its own tenant."""
+        return self.key is not None
