@@ -20,6 +20,8 @@ class RowWall:
     Args:
         role: PostgreSQL: the role that the application logs in as. It owns nothing, is no superuser, lacks
             BYPASSRLS, and can become no stronger one.
+        unscoped_role: PostgreSQL: the role of unscoped engines, whose policies let it see all rows. It is not
+            the owner, whose views and functions would see all rows too.
         key: PostgreSQL: seals the tenant, so that SQL cannot set its own. At least 32 random bytes, from where
             the database's users cannot read them. None: a plain setting, which stops mistakes.
         token_lifetime: Seconds for which a sealed tenant holds; a transaction cannot be longer.
@@ -36,6 +38,7 @@ class RowWall:
     """
 
     role: str | None = None
+    unscoped_role: str | None = None
     key: bytes | None = None
     token_lifetime: int = 3600
     transaction_pooler: bool = False
@@ -53,6 +56,8 @@ class RowWall:
             raise SetupError(f"revoke names {word!r}, which is none of {', '.join(map(repr, REVOCABLE))}.")
         if self.key is not None and len(self.key) < 32:
             raise SetupError("the key of a row wall has fewer than 32 bytes: make one with secrets.token_bytes(32).")
+        if self.role is not None and self.role == self.unscoped_role:
+            raise SetupError(f"the role {self.role} cannot be the one that is held to a tenant and the unscoped one.")
         if self.token_lifetime <= 0:
             raise SetupError("token_lifetime is a number of seconds, and more than 0.")
 
