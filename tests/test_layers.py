@@ -36,6 +36,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.writes",),
     ("statements.textual",),
     ("statements.execute", "statements.orm"),
+    ("keys.triggers",),
+    ("keys.references",),
+    ("keys.physical",),
     ("rows.declaration",),
     ("guard",),
     ("tenancy",),
@@ -50,7 +53,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.__main__",),
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
-PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__"}
+PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__", "keys.__init__"}
 
 
 def modules() -> dict[str, Path]:

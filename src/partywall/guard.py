@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from sqlalchemy import event
+from sqlalchemy import Table, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.schema import CreateTable, MetaData
 
 from partywall.errors import PartywallError, RefusedStatementError, SetupError, TenantChangedError
+from partywall.keys.physical import Physical, physical_metadata
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
 from partywall.statements.execute import scope_of, scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
@@ -40,11 +42,13 @@ class Guard:
         *,
         allow_unscoped: bool,
         audit: Callable[[Unscoped], None] | None,
+        metadata: Sequence[MetaData],
     ) -> None:
         self.engine = engine
         self.vocabulary = vocabulary
         self.allow_unscoped = allow_unscoped
         self.audit = audit
+        self.metadata = metadata
         self._plain = copy.copy(engine.dialect)
         self._unscoped: Any = None
         self._lock = threading.Lock()
@@ -69,6 +73,16 @@ class Guard:
         """Tell the application's audit hook that a transaction is unscoped; called once for each."""
         if isinstance(scope, Unscoped) and self.audit is not None:
             self.audit(scope)
+
+    def physical(self) -> Physical:
+        """Return what the database gets for the tenancy's metadata."""
+        dialect: Any = self.engine.dialect
+        return physical_metadata(
+            self.metadata,
+            self.vocabulary.tables,
+            dialect=dialect.name,
+            server_version=dialect.server_version_info if dialect.name == "postgresql" else None,
+        )
 
     def unscoped_dialect(self) -> Any:
         """
@@ -218,6 +232,41 @@ class _UnscopableConnection(_GuardedConnection):
     def dialect(self, value: Any) -> None:
         self._dialect = value
 
+    def _run_ddl_visitor(self, visitorcallable: Any, element: Any, **kw: Any) -> None:
+        """Create and drop what the database gets for the models, where they are the tenancy's."""
+        if self._is_of_the_tenancy(element):
+            physical = self.guard.physical()
+            element = physical.of(element)
+            if kw.get("tables") is not None:
+                kw["tables"] = [physical.of(each) for each in kw["tables"]]
+        super()._run_ddl_visitor(visitorcallable, element, **kw)
+
+    def _execute_ddl(self, ddl: Any, *args: Any, **kw: Any) -> Any:
+        element = getattr(ddl, "element", None)
+        if self._is_of_the_tenancy(element):
+            ddl = _for_the_database(ddl, self.guard.physical())
+        return super()._execute_ddl(ddl, *args, **kw)
+
+    def _is_of_the_tenancy(self, element: Any) -> bool:
+        table = getattr(element, "table", element)  # of a constraint or an index
+        metadata = table.metadata if isinstance(table, Table) else table
+        return any(metadata is each for each in self.guard.metadata)
+
+
+def _for_the_database(ddl: Any, physical: Physical) -> Any:
+    """Return a DDL element about a logical table, constraint or index as one about the physical one."""
+    element = physical.of(ddl.element)
+    if isinstance(ddl, CreateTable):
+        keys = ddl.include_foreign_key_constraints
+        return CreateTable(
+            element,
+            include_foreign_key_constraints=None if keys is None else [physical.of(key) for key in keys],
+            if_not_exists=ddl.if_not_exists,
+        )
+    changed = copy.copy(ddl)
+    changed.element = element
+    return changed
+
 
 def guard_engine(
     engine: Engine | AsyncEngine,
@@ -225,6 +274,7 @@ def guard_engine(
     *,
     allow_unscoped: bool,
     audit: Callable[[Unscoped], None] | None,
+    metadata: Sequence[MetaData],
     checker: bool = False,
 ) -> None:
     """
@@ -248,7 +298,7 @@ def guard_engine(
             f"partywall knows nothing about the dialect {dialect.name!r}, so it cannot say what its statements read.\n"
             f"Known: {', '.join(KNOWN_DIALECTS)}."
         )
-    guard = Guard(sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit)
+    guard = Guard(sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit, metadata=metadata)
     dialect.partywall_guard = guard
     if checker:
         dialect.statement_compiler = checked_compiler(dialect.statement_compiler)
@@ -259,6 +309,8 @@ def guard_engine(
         dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
         dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
     dialect.initialize = _first_contact(dialect.initialize)
+    if dialect.name == "sqlite":
+        event.listen(sync_engine, "connect", _check_foreign_keys)
     sync_engine.clear_compiled_cache()
     base = _UnscopableConnection if allow_unscoped else _GuardedConnection
     connection_class = type("GuardedConnection", (base,), {"guard": guard})
@@ -276,6 +328,13 @@ def guard_engine(
 def guard_of(dialect: Any) -> Guard | None:
     """Return what a dialect was guarded with; None if it was not."""
     return getattr(dialect, "partywall_guard", None)
+
+
+def _check_foreign_keys(dbapi_connection: Any, _record: Any) -> None:
+    """Let SQLite check foreign keys, which it does only for connections that ask for it."""
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
 
 
 def _first_contact(initialize: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import Column, ForeignKeyConstraint, Index, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from partywall.errors import SetupError, TenantIdError
 
-__all__ = ["Kind", "TableDescription", "Tables", "Visible", "describe"]
+__all__ = ["Kind", "Layout", "TableDescription", "Tables", "Visible", "describe", "find_tenant_column", "is_global", "words_of"]
 
 INFO_KEY = "partywall"
 
@@ -36,6 +36,14 @@ class Visible(enum.Enum):
     NONE = "none"
 
 
+class Layout(enum.Enum):
+    """How the keys of a scoped table stand in the database. The value is what declarations say."""
+
+    AS_WRITTEN = "as written"  # no key is changed: there is no key wall
+    KEEP = "keep"  # primary keys stay as they are; references and unique keys get the tenant
+    TENANT_FIRST = "tenant-first"  # primary keys get the tenant too, so that tenants may have equal ids
+
+
 @dataclass(frozen=True, slots=True)
 class TableDescription:
     """
@@ -48,6 +56,10 @@ class TableDescription:
         readable, writable: Which rows a tenant sees and may write.
         columns: Names of all columns, as in the database.
         public: Columns of the tenants table that may be read with no tenant in scope.
+        layout: How its keys stand in the database.
+        primary_key: Names of the columns of the primary key, as the models have it.
+        has_generated_id: Whether the database makes the ids up.
+        global_keys: The unique keys, as sets of column names, that are unique among all tenants.
     """
 
     schema: str | None
@@ -58,6 +70,10 @@ class TableDescription:
     writable: Visible
     columns: frozenset[str]
     public: frozenset[str] = frozenset()
+    layout: Layout = Layout.AS_WRITTEN
+    primary_key: tuple[str, ...] = ()
+    has_generated_id: bool = False
+    global_keys: frozenset[frozenset[str]] = frozenset()
 
     @property
     def key(self) -> str:
@@ -69,10 +85,32 @@ class TableDescription:
         """Whether a tenant sees only some of the rows, so that a statement needs the tenant."""
         return self.readable is not Visible.ALL
 
+    def ids_repeat(self, dialect: str) -> bool:
+        """
+        Whether two tenants may have rows of one id, though the models' primary key lacks the tenant.
+
+        On SQLite an id that the database makes up is its rowid, which is a primary key of one column.
+        """
+        return (
+            self.kind is Kind.SCOPED
+            and self.layout is Layout.TENANT_FIRST
+            and bool(self.primary_key)
+            and self.tenant_column not in self.primary_key
+            and not (dialect == "sqlite" and self.has_generated_id)
+        )
+
+    def gets_the_tenant(self, key: frozenset[str], dialect: str) -> bool:
+        """Whether a unique key of these columns has the tenant column as well in the database."""
+        if self.kind is not Kind.SCOPED or self.layout is Layout.AS_WRITTEN or self.tenant_column in key:
+            return False
+        if key == frozenset(self.primary_key):
+            return self.ids_repeat(dialect)
+        return key not in self.global_keys
+
     def means_the_same_as(self, other: TableDescription) -> bool:
         """Whether a statement scoped for this table is scoped for *other* too."""
-        mine = (self.kind, self.tenant_column, self.readable, self.writable)
-        return mine == (other.kind, other.tenant_column, other.readable, other.writable)
+        mine = (self.kind, self.tenant_column, self.readable, self.writable, self.layout)
+        return mine == (other.kind, other.tenant_column, other.readable, other.writable, other.layout)
 
 
 @dataclass(frozen=True)
@@ -114,6 +152,7 @@ def describe(
     shared: Iterable[str],
     shared_writable: Iterable[str],
     shared_rows: Iterable[str],
+    layout: str = "keep",
 ) -> Tables:
     """
     Derive the description of every table; nothing is guessed.
@@ -132,6 +171,8 @@ def describe(
         shared_writable: Keys of those that are written by all, too.
         shared_rows: Keys of scoped tables whose rows without a tenant (NULL) are seen by all and
             written by none of them.
+        layout: How the keys of scoped tables stand in the database (`Layout` has the words); a table's
+            own ``info={"partywall": "tenant-first"}`` goes before it.
 
     Raises:
         SetupError: A table that nobody declared, a nullable tenant column, tenant columns of different
@@ -144,6 +185,7 @@ def describe(
         frozenset(shared),
         frozenset(shared_writable),
         frozenset(shared_rows),
+        _layout(layout, "layout"),
     )
     tables = [table for one in metadata for table in one.tables.values()]
     declared.check_names({table.key for table in tables})
@@ -168,13 +210,35 @@ def describe(
     return Tables(MappingProxyType(by_name), _one_type(types))
 
 
+def words_of(item: Any) -> frozenset[str]:
+    """Return what was declared next to a table, column, constraint or index: one word, or several."""
+    words = item.info.get(INFO_KEY, ())
+    return frozenset({words} if isinstance(words, str) else words)
+
+
 def _check_marks(table: Table) -> None:
-    for column in table.columns:
-        word = column.info.get(INFO_KEY)
-        if word is not None and word not in ("tenant", "public"):
+    """Refuse words that mean nothing where they stand."""
+    items: list[tuple[str, Any, tuple[str, ...]]] = [
+        (f"column {table.key}.{column.name}", column, ("tenant", "public", "global")) for column in table.columns
+    ]
+    items += [(f"a foreign key of {table.key}", key, ("keep",)) for key in table.foreign_keys]
+    for constraint in table.constraints:
+        allowed = ("keep",) if isinstance(constraint, ForeignKeyConstraint) else ("global",)
+        items.append((f"the constraint {constraint.name or 'without a name'} of {table.key}", constraint, allowed))
+    items += [(f"index {index.name}", index, ("global",)) for index in table.indexes]
+    for what, item, allowed in items:
+        for word in sorted(words_of(item) - {*allowed}):
             raise SetupError(
-                f"column {table.key}.{column.name}: info={{{INFO_KEY!r}: {word!r}}} is none of 'tenant', 'public'."
+                f"{what}: info={{{INFO_KEY!r}: {word!r}}} is none of {', '.join(map(repr, allowed))}."
             )
+
+
+def _layout(word: str, where: str) -> Layout:
+    try:
+        return Layout(word)
+    except ValueError:
+        words = ", ".join(repr(layout.value) for layout in Layout)
+        raise SetupError(f"{where}={word!r} is none of {words}.") from None
 
 
 @dataclass(frozen=True)
@@ -185,6 +249,7 @@ class _Declarations:
     shared: frozenset[str]
     shared_writable: frozenset[str]
     shared_rows: frozenset[str]
+    layout: Layout
 
     def check_names(self, keys: set[str]) -> None:
         named = {
@@ -211,19 +276,25 @@ class _Declarations:
             )
             if table.key in keys
         }
-        word = table.info.get(INFO_KEY)
-        if word is not None:
+        for word in words_of(table) - {layout.value for layout in Layout}:
             try:
                 kinds.add(Kind(word))
             except ValueError:
-                words = ", ".join(repr(kind.value) for kind in Kind)
+                words = ", ".join(repr(each.value) for each in (*Kind, *Layout))
                 raise SetupError(f"table {table.key}: info={{{INFO_KEY!r}: {word!r}}} is none of {words}.") from None
         return kinds
+
+    def layout_of(self, table: Table) -> Layout:
+        """Return the layout that was declared next to the table, else here."""
+        own = [layout for layout in Layout if layout.value in words_of(table)]
+        if len(own) > 1:
+            raise SetupError(f"table {table.key} is declared {' and '.join(each.value for each in own)}: choose one.")
+        return own[0] if own else self.layout
 
 
 def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescription, TypeEngine[Any] | None]:
     kinds = declared.kinds(table)
-    tenant_column = _tenant_column(table, declared.column)
+    tenant_column = find_tenant_column(table, declared.column)
     if len(kinds) > 1:
         raise SetupError(
             f"table {table.key} is declared {' and '.join(sorted(kind.value for kind in kinds))}: choose one."
@@ -251,7 +322,10 @@ def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescrip
             f"If rows without a tenant are for everybody to read:  Tenancy(..., shared_rows={{{table.key!r}}})"
         )
     readable = Visible.OWN_AND_SHARED if has_shared_rows else Visible.OWN
-    return _description(table, kind, tenant_column.name, readable, Visible.OWN), tenant_column.type
+    description = _description(
+        table, kind, tenant_column.name, readable, Visible.OWN, layout=declared.layout_of(table)
+    )
+    return description, tenant_column.type
 
 
 def _check_equality(table: Table, column: Column[Any]) -> None:
@@ -299,12 +373,12 @@ def _describe_tenants_table(table: Table, declared: _Declarations) -> tuple[Tabl
     keys = list(table.primary_key.columns)
     if len(keys) != 1:
         raise SetupError(f"the tenants table {table.key} needs a primary key of one column, the tenant id.")
-    public = {column.name for column in table.columns if column.info.get(INFO_KEY) == "public"}
+    public = {column.name for column in table.columns if "public" in words_of(column)}
     public |= declared.tenants_public if table.key == declared.tenants else set()
     for name in sorted(public - {column.name for column in table.columns}):
         raise SetupError(f"tenants_public names {name!r}, but the tenants table {table.key} has no such column.")
     _check_equality(table, keys[0])
-    description = _description(table, Kind.TENANTS, keys[0].name, Visible.OWN, Visible.NONE, frozenset(public))
+    description = _description(table, Kind.TENANTS, keys[0].name, Visible.OWN, Visible.NONE, public=frozenset(public))
     return description, keys[0].type
 
 
@@ -314,15 +388,43 @@ def _description(
     tenant_column: str | None,
     readable: Visible,
     writable: Visible,
+    *,
     public: frozenset[str] = frozenset(),
+    layout: Layout = Layout.AS_WRITTEN,
 ) -> TableDescription:
-    columns = frozenset(column.name for column in table.columns)
-    return TableDescription(table.schema, table.name, kind, tenant_column, readable, writable, columns, public)
+    return TableDescription(
+        schema=table.schema,
+        name=table.name,
+        kind=kind,
+        tenant_column=tenant_column,
+        readable=readable,
+        writable=writable,
+        columns=frozenset(column.name for column in table.columns),
+        public=public,
+        layout=layout,
+        primary_key=tuple(column.name for column in table.primary_key.columns),
+        has_generated_id=table.autoincrement_column is not None,
+        global_keys=frozenset(_global_keys(table)),
+    )
 
 
-def _tenant_column(table: Table, name: str) -> Column[Any] | None:
+def _global_keys(table: Table) -> Iterator[frozenset[str]]:
+    constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    indexes = [each for each in table.indexes if each.unique]
+    for key in (*constraints, *indexes):
+        if is_global(key):
+            yield frozenset(column.name for column in key.columns)
+
+
+def is_global(key: UniqueConstraint | Index) -> bool:
+    """Whether a unique key is declared to be unique among all tenants, next to it or to its only column."""
+    columns = list(key.columns)
+    return "global" in words_of(key) or (len(columns) == 1 and "global" in words_of(columns[0]))
+
+
+def find_tenant_column(table: Table, name: str) -> Column[Any] | None:
     """Return the column marked as the tenant's, else the one that is named so (its name, not its key)."""
-    marked = [column for column in table.columns if column.info.get(INFO_KEY) == "tenant"]
+    marked = [column for column in table.columns if "tenant" in words_of(column)]
     if len(marked) > 1:
         raise SetupError(f"table {table.key} marks {len(marked)} columns as the tenant's: mark one.")
     if marked:
@@ -348,15 +450,11 @@ def _merged(first: TableDescription, second: TableDescription) -> TableDescripti
             f"table {first.key} stands in two MetaData, once as {first.kind.value} and once as {second.kind.value}: "
             "declare it the same in both."
         )
-    return TableDescription(
-        first.schema,
-        first.name,
-        first.kind,
-        first.tenant_column,
-        first.readable,
-        first.writable,
-        first.columns | second.columns,
-        first.public & second.public,
+    return replace(
+        first,
+        columns=first.columns | second.columns,
+        public=first.public & second.public,
+        global_keys=first.global_keys & second.global_keys,
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any, NoReturn, TypeVar, overload
 
 from sqlalchemy import MetaData
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from partywall.errors import RefusedStatementError, SetupError
 from partywall.guard import guard_engine, guard_of
+from partywall.keys.physical import physical_metadata
 from partywall.rows.declaration import RowWall
-from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id
+from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id, unscoped
 from partywall.statements.orm import EXPLICIT_TENANT
 from partywall.statements.proof import prove
 from partywall.statements.rules import Vocabulary
@@ -51,6 +53,9 @@ class Tenancy:
         checker: Whether nothing is scoped, and a statement runs only if the proof finds it scoped by hand.
         diagnostics: Whether tenants may run EXPLAIN, whose estimates are made of all tenants' rows.
         audit: Called with an `Unscoped` scope when a transaction of a guarded engine takes it.
+        layout: How the keys of scoped tables stand in the database: ``"keep"`` leaves primary keys as they
+            are and adds the tenant to references and unique keys, ``"tenant-first"`` adds it to primary keys
+            too, and ``"as written"`` changes none, for a schema that has no key wall yet.
         rows: The row wall: how the database enforces the tenancy again. None: it does not.
     """
 
@@ -71,6 +76,7 @@ class Tenancy:
         checker: bool = False,
         diagnostics: bool = False,
         audit: Callable[[Unscoped], None] | None = None,
+        layout: str = "keep",
         rows: RowWall | None = None,
     ) -> None:
         for argument, value in {
@@ -97,6 +103,7 @@ class Tenancy:
         self.checker = checker
         self.diagnostics = diagnostics
         self.audit = audit
+        self.layout = layout
         self.rows = rows
 
     def describe(self) -> Tables:
@@ -114,6 +121,7 @@ class Tenancy:
             shared=self.shared,
             shared_writable=self.shared_writable,
             shared_rows=self.shared_rows,
+            layout=self.layout,
         )
 
     def guard(self, engine: _Engine, *, allow_unscoped: bool = False) -> _Engine:
@@ -143,8 +151,56 @@ class Tenancy:
         )
         if (self.strict or self.checker) and dialect in ("postgresql", "sqlite"):
             prove("SELECT 1", tables, dialect=dialect, tenant_parameters=frozenset())  # is what it needs installed?
-        guard_engine(engine, vocabulary, allow_unscoped=allow_unscoped, audit=self.audit, checker=self.checker)
+        guard_engine(
+            engine,
+            vocabulary,
+            allow_unscoped=allow_unscoped,
+            audit=self.audit,
+            metadata=self.metadata,
+            checker=self.checker,
+        )
         return engine
+
+    def physical_metadata(
+        self, *, dialect: str, server_version: tuple[int, ...] | None = None
+    ) -> tuple[MetaData, ...]:
+        """
+        Return what the database gets for the models: the metadata with keys that cannot point across tenants.
+
+        It is for DDL and migrations; the application keeps its own.
+
+        Args:
+            dialect: ``"postgresql"`` or ``"sqlite"``, whose keys differ a little.
+            server_version: As the dialect tells it, ``(15, 4)``; None: the newest.
+
+        Returns:
+            One new MetaData for each of the tenancy's, in their order.
+
+        Raises:
+            SetupError: A key cannot be derived; it names the constraint, says why, and what to write.
+        """
+        return physical_metadata(
+            self.metadata, self.describe(), dialect=dialect, server_version=server_version
+        ).metadata
+
+    def create_all(self, bind: Engine | Connection, *, checkfirst: bool = True) -> None:
+        """
+        Create the tables with the keys that cannot point across tenants. Safe to run twice.
+
+        Args:
+            bind: An engine or connection of the role that owns the tables: a plain one, or one guarded with
+                ``allow_unscoped=True``. With asyncio: ``await connection.run_sync(tenancy.create_all)``.
+            checkfirst: Whether to leave alone what is there already.
+
+        Raises:
+            SetupError: A key cannot be derived, or the engine always has a tenant in scope.
+        """
+        with unscoped(reason="create_all()") if guard_of(bind.dialect) is not None else nullcontext():
+            with bind.begin() if isinstance(bind, Engine) else nullcontext(bind) as connection:
+                version = getattr(connection.dialect, "server_version_info", None)
+                physical = self.physical_metadata(dialect=connection.dialect.name, server_version=version)
+                for metadata in physical:
+                    metadata.create_all(connection, checkfirst=checkfirst)
 
     def vouch(self, sql: str, *, reason: str) -> NoReturn:
         """

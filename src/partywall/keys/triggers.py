@@ -1,0 +1,71 @@
+"""What foreign keys cannot say on SQLite: ON DELETE SET NULL of the reference, and not of the tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table, event
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import DDL
+
+__all__ = ["Trigger", "set_on_delete"]
+
+_dialect: Any = sqlite.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+_quote = _dialect.identifier_preparer.quote
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """
+    A trigger on a referenced table that acts for a foreign key of another one.
+
+    Attributes:
+        name: Quoted, and in the schema of the referenced table.
+        table: The referring table: the trigger goes when it goes.
+        body: What follows ``CREATE TRIGGER name``.
+    """
+
+    name: str
+    table: Table
+    body: str
+
+    def create_after(self, item: Table | MetaData) -> None:
+        """Let the trigger be created after *item*, and dropped before the referring table."""
+        event.listen(item, "after_create", _ddl(f"CREATE TRIGGER IF NOT EXISTS {self.name} {self.body}"))
+        event.listen(self.table, "before_drop", _ddl(f"DROP TRIGGER IF EXISTS {self.name}"))
+
+
+def set_on_delete(key: ForeignKeyConstraint, action: str) -> Trigger:
+    """
+    Return a trigger for ``ON DELETE SET NULL`` or ``SET DEFAULT`` of a physical foreign key.
+
+    The key itself checks at the end of the statement, when the trigger has run (SQLite, Foreign Key Support,
+    section 4.2). So it has to have no action of its own.
+
+    Args:
+        key: Its first column is the tenant's, which is left as it is.
+        action: ``"SET NULL"`` or ``"SET DEFAULT"``.
+    """
+    child, parent = key.table, key.referred_table
+    pairs = [(element.parent, element.column) for element in key.elements]
+    criteria = " AND ".join(f"{_quote(column.name)} = OLD.{_quote(other.name)}" for column, other in pairs)
+    values = ", ".join(f"{_quote(column.name)} = {_value(column, action)}" for column, _ in pairs[1:])
+    columns = "_".join(column.name for column, _ in pairs[1:])
+    name = _quote(f"tr_{child.name}_{columns}_{action.lower().replace(' ', '_')}")
+    return Trigger(
+        name if parent.schema is None else f"{_quote(parent.schema)}.{name}",
+        child,
+        f"AFTER DELETE ON {_quote(parent.name)} BEGIN UPDATE {_quote(child.name)} SET {values} WHERE {criteria}; END",
+    )
+
+
+def _value(column: Column[Any], action: str) -> str:
+    if action == "SET NULL":
+        return "NULL"
+    default = _dialect.ddl_compiler(_dialect, None).get_column_default_string(column)
+    return default or "NULL"
+
+
+def _ddl(statement: str) -> DDL:
+    return DDL(statement.replace("%", "%%"))
