@@ -21,7 +21,14 @@ from partywall.keys.physical import Physical, physical_metadata
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
 from partywall.statements.execute import scope_of, scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
-from partywall.statements.orm import EXPLICIT_TENANT, PinnedIdentityMap, adopt, pin_identity_map, pin_of
+from partywall.statements.orm import (
+    EXPLICIT_TENANT,
+    PinnedIdentityMap,
+    adopt,
+    check_ids_are_unique,
+    pin_identity_map,
+    pin_of,
+)
 from partywall.statements.proving import checked_compiler, checked_context
 from partywall.statements.rules import Vocabulary
 from partywall.statements.textual import scoped_compiler
@@ -80,7 +87,6 @@ class Guard:
         return physical_metadata(
             self.metadata,
             self.vocabulary.tables,
-            dialect=dialect.name,
             server_version=dialect.server_version_info if dialect.name == "postgresql" else None,
         )
 
@@ -96,7 +102,7 @@ class Guard:
             if self._unscoped is None:
                 dialect = copy.copy(self.engine.dialect)
                 dialect.statement_compiler = unscoped_compiler(self._plain.statement_compiler)
-                dialect.execution_ctx_cls = unscoped_context(self._plain.execution_ctx_cls)
+                dialect.execution_ctx_cls = unscoped_context(self._plain.execution_ctx_cls, self.vocabulary.tables)
                 dialect.identifier_preparer = self._plain.identifier_preparer
                 dialect.type_compiler_instance = self._plain.type_compiler_instance
                 self._unscoped = dialect
@@ -415,12 +421,14 @@ def _session_merges(instance: object, _context: Any) -> None:
             raise
 
 
-def _session_inserts(_mapper: Any, connection: Connection, instance: object) -> None:
+def _session_inserts(mapper: Any, connection: Connection, instance: object) -> None:
     """Let an object that is about to be inserted belong to the tenant of the transaction."""
     if isinstance(connection, _GuardedConnection):
         scope = connection.pinned_scope()
         if isinstance(scope, Tenant):
             adopt(instance, scope, connection.guard.vocabulary.tables)
+        else:
+            check_ids_are_unique(mapper, connection.guard.vocabulary.tables)
 
 
 def _is_own(transaction: Any, connection: Connection) -> bool:

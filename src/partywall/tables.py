@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -13,7 +14,17 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from partywall.errors import SetupError, TenantIdError
 
-__all__ = ["Kind", "Layout", "TableDescription", "Tables", "Visible", "describe", "find_tenant_column", "is_global", "words_of"]
+__all__ = [
+    "Kind",
+    "Layout",
+    "TableDescription",
+    "Tables",
+    "Visible",
+    "describe",
+    "find_tenant_column",
+    "is_global",
+    "words_of",
+]
 
 INFO_KEY = "partywall"
 
@@ -58,7 +69,8 @@ class TableDescription:
         public: Columns of the tenants table that may be read with no tenant in scope.
         layout: How its keys stand in the database.
         primary_key: Names of the columns of the primary key, as the models have it.
-        has_generated_id: Whether the database makes the ids up.
+        ids_repeat: Whether two tenants may have rows of one id, because the primary key has the tenant in the
+            database, and not in the models.
         global_keys: The unique keys, as sets of column names, that are unique among all tenants.
     """
 
@@ -72,7 +84,7 @@ class TableDescription:
     public: frozenset[str] = frozenset()
     layout: Layout = Layout.AS_WRITTEN
     primary_key: tuple[str, ...] = ()
-    has_generated_id: bool = False
+    ids_repeat: bool = False
     global_keys: frozenset[frozenset[str]] = frozenset()
 
     @property
@@ -85,27 +97,11 @@ class TableDescription:
         """Whether a tenant sees only some of the rows, so that a statement needs the tenant."""
         return self.readable is not Visible.ALL
 
-    def ids_repeat(self, dialect: str) -> bool:
-        """
-        Whether two tenants may have rows of one id, though the models' primary key lacks the tenant.
-
-        On SQLite an id that the database makes up is its rowid, which is a primary key of one column.
-        """
-        return (
-            self.kind is Kind.SCOPED
-            and self.layout is Layout.TENANT_FIRST
-            and bool(self.primary_key)
-            and self.tenant_column not in self.primary_key
-            and not (dialect == "sqlite" and self.has_generated_id)
-        )
-
-    def gets_the_tenant(self, key: frozenset[str], dialect: str) -> bool:
+    def gets_the_tenant(self, key: frozenset[str]) -> bool:
         """Whether a unique key of these columns has the tenant column as well in the database."""
         if self.kind is not Kind.SCOPED or self.layout is Layout.AS_WRITTEN or self.tenant_column in key:
             return False
-        if key == frozenset(self.primary_key):
-            return self.ids_repeat(dialect)
-        return key not in self.global_keys
+        return self.ids_repeat if key == frozenset(self.primary_key) else key not in self.global_keys
 
     def means_the_same_as(self, other: TableDescription) -> bool:
         """Whether a statement scoped for this table is scoped for *other* too."""
@@ -115,10 +111,16 @@ class TableDescription:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a tenancy, by schema and name, and the type their tenant ids have."""
+    """The tables of a tenancy on one kind of database, by schema and name, and the type their tenant ids have."""
 
     by_name: Mapping[tuple[str | None, str], TableDescription]
     tenant_type: TypeEngine[Any]
+    dialect: str = "postgresql"
+
+    @functools.cached_property
+    def ids_repeat(self) -> bool:
+        """Whether two tenants may have rows of one id in any table."""
+        return any(each.ids_repeat for each in self.by_name.values())
 
     def find(self, schema: str | None, name: str) -> TableDescription | None:
         """Return the description of a table of exactly this name; None if nobody declared it."""
@@ -153,6 +155,7 @@ def describe(
     shared_writable: Iterable[str],
     shared_rows: Iterable[str],
     layout: str = "keep",
+    dialect: str = "postgresql",
 ) -> Tables:
     """
     Derive the description of every table; nothing is guessed.
@@ -173,6 +176,7 @@ def describe(
             written by none of them.
         layout: How the keys of scoped tables stand in the database (`Layout` has the words); a table's
             own ``info={"partywall": "tenant-first"}`` goes before it.
+        dialect: Name of the dialect of the database.
 
     Raises:
         SetupError: A table that nobody declared, a nullable tenant column, tenant columns of different
@@ -186,6 +190,7 @@ def describe(
         frozenset(shared_writable),
         frozenset(shared_rows),
         _layout(layout, "layout"),
+        dialect,
     )
     tables = [table for one in metadata for table in one.tables.values()]
     declared.check_names({table.key for table in tables})
@@ -207,7 +212,7 @@ def describe(
             )
     if declared.tenants_public and not any(each.kind is Kind.TENANTS for each in by_name.values()):
         raise SetupError("tenants_public names columns of the tenants table, but there is none: add tenants='...'.")
-    return Tables(MappingProxyType(by_name), _one_type(types))
+    return Tables(MappingProxyType(by_name), _one_type(types), dialect)
 
 
 def words_of(item: Any) -> frozenset[str]:
@@ -218,6 +223,7 @@ def words_of(item: Any) -> frozenset[str]:
 
 def _check_marks(table: Table) -> None:
     """Refuse words that mean nothing where they stand."""
+    allowed: tuple[str, ...]
     items: list[tuple[str, Any, tuple[str, ...]]] = [
         (f"column {table.key}.{column.name}", column, ("tenant", "public", "global")) for column in table.columns
     ]
@@ -228,9 +234,7 @@ def _check_marks(table: Table) -> None:
     items += [(f"index {index.name}", index, ("global",)) for index in table.indexes]
     for what, item, allowed in items:
         for word in sorted(words_of(item) - {*allowed}):
-            raise SetupError(
-                f"{what}: info={{{INFO_KEY!r}: {word!r}}} is none of {', '.join(map(repr, allowed))}."
-            )
+            raise SetupError(f"{what}: info={{{INFO_KEY!r}: {word!r}}} is none of {', '.join(map(repr, allowed))}.")
 
 
 def _layout(word: str, where: str) -> Layout:
@@ -250,6 +254,7 @@ class _Declarations:
     shared_writable: frozenset[str]
     shared_rows: frozenset[str]
     layout: Layout
+    dialect: str
 
     def check_names(self, keys: set[str]) -> None:
         named = {
@@ -322,8 +327,10 @@ def _describe_table(table: Table, declared: _Declarations) -> tuple[TableDescrip
             f"If rows without a tenant are for everybody to read:  Tenancy(..., shared_rows={{{table.key!r}}})"
         )
     readable = Visible.OWN_AND_SHARED if has_shared_rows else Visible.OWN
-    description = _description(
-        table, kind, tenant_column.name, readable, Visible.OWN, layout=declared.layout_of(table)
+    description = _description(table, kind, tenant_column.name, readable, Visible.OWN)
+    layout = declared.layout_of(table)
+    description = replace(
+        description, layout=layout, ids_repeat=_ids_repeat(table, description, layout, declared.dialect)
     )
     return description, tenant_column.type
 
@@ -390,7 +397,6 @@ def _description(
     writable: Visible,
     *,
     public: frozenset[str] = frozenset(),
-    layout: Layout = Layout.AS_WRITTEN,
 ) -> TableDescription:
     return TableDescription(
         schema=table.schema,
@@ -401,17 +407,31 @@ def _description(
         writable=writable,
         columns=frozenset(column.name for column in table.columns),
         public=public,
-        layout=layout,
         primary_key=tuple(column.name for column in table.primary_key.columns),
-        has_generated_id=table.autoincrement_column is not None,
         global_keys=frozenset(_global_keys(table)),
     )
 
 
+def _ids_repeat(table: Table, description: TableDescription, layout: Layout, dialect: str) -> bool:
+    """
+    Whether the tenant is added to the primary key.
+
+    On SQLite an id that the database makes up is its rowid, which is a primary key of one column. Shared rows
+    have no tenant to put in.
+    """
+    return (
+        layout is Layout.TENANT_FIRST
+        and description.readable is Visible.OWN
+        and bool(description.primary_key)
+        and description.tenant_column not in description.primary_key
+        and not (dialect == "sqlite" and table.autoincrement_column is not None)
+    )
+
+
 def _global_keys(table: Table) -> Iterator[frozenset[str]]:
-    constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
-    indexes = [each for each in table.indexes if each.unique]
-    for key in (*constraints, *indexes):
+    keys: list[Any] = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    keys += [each for each in table.indexes if each.unique]
+    for key in keys:
         if is_global(key):
             yield frozenset(column.name for column in key.columns)
 

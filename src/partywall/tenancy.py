@@ -106,9 +106,12 @@ class Tenancy:
         self.layout = layout
         self.rows = rows
 
-    def describe(self) -> Tables:
+    def describe(self, dialect: str = "postgresql") -> Tables:
         """
         Return the description of every table, as the walls read it.
+
+        Args:
+            dialect: Name of the dialect of the database.
 
         Raises:
             SetupError: The declarations are incomplete or contradict the models.
@@ -122,6 +125,7 @@ class Tenancy:
             shared_writable=self.shared_writable,
             shared_rows=self.shared_rows,
             layout=self.layout,
+            dialect=dialect,
         )
 
     def guard(self, engine: _Engine, *, allow_unscoped: bool = False) -> _Engine:
@@ -139,7 +143,8 @@ class Tenancy:
             SetupError: The declarations are incomplete, the engine is guarded already, or its dialect
                 is one we know nothing about.
         """
-        tables, dialect = self.describe(), getattr(getattr(engine, "dialect", None), "name", "")
+        dialect = getattr(getattr(engine, "dialect", None), "name", "")
+        tables = self.describe(dialect)
         vocabulary = Vocabulary(
             tables,
             dialect=dialect,
@@ -161,9 +166,7 @@ class Tenancy:
         )
         return engine
 
-    def physical_metadata(
-        self, *, dialect: str, server_version: tuple[int, ...] | None = None
-    ) -> tuple[MetaData, ...]:
+    def physical_metadata(self, *, dialect: str, server_version: tuple[int, ...] | None = None) -> tuple[MetaData, ...]:
         """
         Return what the database gets for the models: the metadata with keys that cannot point across tenants.
 
@@ -179,9 +182,7 @@ class Tenancy:
         Raises:
             SetupError: A key cannot be derived; it names the constraint, says why, and what to write.
         """
-        return physical_metadata(
-            self.metadata, self.describe(), dialect=dialect, server_version=server_version
-        ).metadata
+        return physical_metadata(self.metadata, self.describe(dialect), server_version=server_version).metadata
 
     def create_all(self, bind: Engine | Connection, *, checkfirst: bool = True) -> None:
         """
@@ -195,12 +196,11 @@ class Tenancy:
         Raises:
             SetupError: A key cannot be derived, or the engine always has a tenant in scope.
         """
-        with unscoped(reason="create_all()") if guard_of(bind.dialect) is not None else nullcontext():
-            with bind.begin() if isinstance(bind, Engine) else nullcontext(bind) as connection:
-                version = getattr(connection.dialect, "server_version_info", None)
-                physical = self.physical_metadata(dialect=connection.dialect.name, server_version=version)
-                for metadata in physical:
-                    metadata.create_all(connection, checkfirst=checkfirst)
+        scope = nullcontext() if guard_of(bind.dialect) is None else unscoped(reason="create_all()")
+        with scope, bind.begin() if isinstance(bind, Engine) else nullcontext(bind) as connection:
+            version = getattr(connection.dialect, "server_version_info", None)
+            for metadata in self.physical_metadata(dialect=connection.dialect.name, server_version=version):
+                metadata.create_all(connection, checkfirst=checkfirst)
 
     def vouch(self, sql: str, *, reason: str) -> NoReturn:
         """

@@ -120,7 +120,7 @@ def explain(tenancy: Tenancy, sql: str, *, dialect: str) -> Explanation:
         SetupError: The declarations are incomplete, or the proof of this dialect needs an extra that is not installed.
     """
     vocabulary = Vocabulary(
-        tenancy.describe(),
+        tenancy.describe(dialect),
         dialect=dialect,
         functions=tenancy.functions,
         operators=tenancy.operators,

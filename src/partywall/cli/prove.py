@@ -68,7 +68,7 @@ def prove_files(
         SetupError: A file cannot be read, the declarations are incomplete, or the proof of this dialect needs an extra
             that is not installed.
     """
-    tables = tenancy.describe()
+    tables = tenancy.describe(dialect)
     given = [tenant_parameter] if isinstance(tenant_parameter, str) else tenant_parameter
     names = frozenset(name.removeprefix(":") for name in given)
     prove("SELECT 1", tables, dialect=dialect, tenant_parameters=frozenset())  # is what it needs installed?

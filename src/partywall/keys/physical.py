@@ -11,22 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    CheckConstraint,
     Column,
-    ForeignKeyConstraint,
     Index,
     MetaData,
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
     event,
-    text,
 )
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.schema import DDL
 from sqlalchemy.sql import visitors
-from sqlalchemy.sql.elements import conv
+from sqlalchemy.sql.elements import ClauseElement, conv
 
-from partywall.errors import SetupError
 from partywall.keys.references import References
 from partywall.tables import Kind, Layout, TableDescription, Tables, Visible, is_global
 
@@ -55,7 +53,6 @@ def physical_metadata(
     metadata: Iterable[MetaData],
     tables: Tables,
     *,
-    dialect: str,
     server_version: tuple[int, ...] | None = None,
 ) -> Physical:
     """
@@ -63,9 +60,8 @@ def physical_metadata(
 
     Args:
         metadata: Complete logical metadata.
-        tables: The descriptions of its tables.
-        dialect: Name of the dialect, ``"postgresql"`` or ``"sqlite"``: SQLite keeps a generated id as its primary
-            key, and gets triggers for what its foreign keys cannot say.
+        tables: The descriptions of its tables on one kind of database: SQLite keeps a generated id as its
+            primary key, and gets triggers for what its foreign keys cannot say.
         server_version: As the dialect tells it, ``(15, 4)``; None: the newest.
 
     Raises:
@@ -76,20 +72,18 @@ def physical_metadata(
     counterparts: dict[Any, Any] = dict(zip(logical, copies, strict=True))
     for one, copied in zip(logical, copies, strict=True):
         for table in one.tables.values():
-            counterparts[table] = table.to_metadata(copied)
-        copied.dispatch._update(one.dispatch)  # type: ignore[attr-defined]  # as Table.to_metadata() does for tables
+            counterparts[table] = _without_keys(table, copied)
+        copied.dispatch._update(one.dispatch)  # as Table.to_metadata() does for tables
     extended: list[MetaData] = []
     pairs = [(table, counterparts[table]) for one in logical for table in one.tables.values()]
     for table, physical in pairs:
-        _strip(physical)
-        description = tables.find(table.schema, table.name)
-        assert description is not None
-        keys = _Keys(table, physical, description, dialect, counterparts)
+        keys = _Keys(table, physical, tables.by_name[table.schema, table.name], tables.dialect, counterparts)
         keys.derive()
         if keys.needs_btree_gist and physical.metadata not in extended:
             extended.append(physical.metadata)
-            event.listen(physical.metadata, "before_create", DDL("CREATE EXTENSION IF NOT EXISTS btree_gist"))
-    references = References(tables, dialect=dialect, server_version=server_version, counterparts=counterparts)
+            extension = DDL("CREATE EXTENSION IF NOT EXISTS btree_gist")  # type: ignore[no-untyped-call]  # SQLAlchemy's
+            event.listen(physical.metadata, "before_create", extension)
+    references = References(tables, server_version=server_version, counterparts=counterparts)
     for table, physical in pairs:
         references.derive(table, physical)
     references.finish()
@@ -104,18 +98,24 @@ def _empty_copy(metadata: MetaData) -> MetaData:
     )
 
 
-def _strip(table: Table) -> None:
-    """Take the copied keys off: each is derived from the logical one."""
-    for constraint in list(table.constraints):
-        if isinstance(constraint, ForeignKeyConstraint):
-            for element in constraint.elements:
-                element.parent.foreign_keys.discard(element)
-                table.foreign_keys.discard(element)  # type: ignore[attr-defined]  # a set, whatever its type says
-            table.constraints.discard(constraint)
-        elif isinstance(constraint, (UniqueConstraint, ExcludeConstraint)):
-            table.constraints.discard(constraint)
-    for index in [each for each in table.indexes if each.unique]:
-        table.indexes.discard(index)
+def _without_keys(table: Table, metadata: MetaData) -> Table:
+    """Copy a table as ``Table.to_metadata()`` does, but for its unique and foreign keys, which are derived."""
+    source: Any = table
+    columns = [each._copy(schema=table.schema, _to_metadata=metadata) for each in source.columns]
+    for column in columns:
+        if column.unique:
+            column.unique = column.index = None
+    copied: Any = Table(table.name, metadata, *columns, schema=table.schema, comment=table.comment, **source.kwargs)
+    for constraint in sorted(source.constraints, key=_order):
+        if isinstance(constraint, (CheckConstraint, PrimaryKeyConstraint)) and not constraint._type_bound:
+            copied.append_constraint(constraint._copy(schema=table.schema, target_table=copied))
+    for index in source.indexes:
+        if not index.unique and not index._column_flag:
+            expressions = [_moved(each, table, copied) for each in index.expressions]
+            options = {name: _moved(value, table, copied) for name, value in _options(index).items()}
+            Index(index.name, *expressions, _table=copied, info=dict(index.info), **options)
+    made: Table = source._schema_item_copy(copied)
+    return made
 
 
 class _Keys:
@@ -143,17 +143,14 @@ class _Keys:
             )
 
     def _primary_key(self) -> None:
-        if self.description.ids_repeat(self.dialect):
+        if self.description.ids_repeat:
             keys = [self.physical.c[each.key] for each in self.logical.primary_key.columns]
-            if self.description.has_generated_id:
-                generated: Any = self.logical.autoincrement_column
-                self.physical.c[generated.key].autoincrement = True
-            else:
-                for each in keys:
-                    each.autoincrement = False
+            generated = self.logical.autoincrement_column
+            for each in keys:
+                each.autoincrement = generated is not None and each.key == generated.key
             self.tenant.primary_key = True
             self.tenant.autoincrement = False
-            given = self.logical.primary_key
+            given: Any = self.logical.primary_key
             self.physical.append_constraint(
                 PrimaryKeyConstraint(self.tenant, *keys, name=given.name, info=dict(given.info), **_options(given))
             )
@@ -210,12 +207,8 @@ class _Keys:
         expressions: list[Any] = [_moved(each, self.logical, self.physical) for each in index.expressions]
         if self._leads(index):
             expressions.insert(0, self.tenant)
-        options = _options(index)
-        for option in ("postgresql_where", "sqlite_where"):
-            if option in options:
-                options[option] = _moved(options[option], self.logical, self.physical)
-        made = Index(index.name, *expressions, unique=True, info=dict(index.info), _table=self.physical, **options)
-        return made
+        options = {name: _moved(value, self.logical, self.physical) for name, value in _options(index).items()}
+        return Index(index.name, *expressions, unique=True, info=dict(index.info), _table=self.physical, **options)
 
 
 def _options(item: Any) -> dict[str, Any]:
@@ -229,8 +222,8 @@ def _order(constraint: Any) -> tuple[str, list[str]]:
 
 def _moved(expression: Any, source: Table, target: Table) -> Any:
     """Return an expression over the columns of *source* over those of *target*."""
-    if isinstance(expression, str):
-        return text(expression)
+    if not isinstance(expression, ClauseElement):
+        return expression
 
     def replacement(element: Any, **_: Any) -> Any:
         if isinstance(element, Column) and element.table is source:

@@ -44,11 +44,10 @@ class References:
         self,
         tables: Tables,
         *,
-        dialect: str,
         server_version: tuple[int, ...] | None,
         counterparts: dict[Any, Any],
     ) -> None:
-        self.tables, self.dialect, self.counterparts = tables, dialect, counterparts
+        self.tables, self.dialect, self.counterparts = tables, tables.dialect, counterparts
         self.has_column_lists = server_version is None or server_version >= COLUMN_LISTS_SINCE
         self.tenants = next((each for each in tables.by_name.values() if each.kind is Kind.TENANTS), None)
         self._derived: list[ForeignKeyConstraint] = []  # logical ones, for the check for cycles
@@ -64,12 +63,14 @@ class References:
             self.counterparts[key] = made
             physical.append_constraint(made)
         if self.tenants is not None and source.kind is Kind.SCOPED and source.layout is not Layout.AS_WRITTEN:
-            self._refer_to_the_tenants_table(physical, source)
+            self._refer_to_the_tenants_table(physical, source, self.tenants)
 
     def _describe(self, table: Table) -> TableDescription:
         description = self.tables.find(table.schema, table.name)
         if description is None:
-            raise SetupError(f"table {table.key} is referenced, but it is in no metadata of the tenancy: add its metadata.")
+            raise SetupError(
+                f"table {table.key} is referenced, but it is in no metadata of the tenancy: add its metadata."
+            )
         return description
 
     # Which columns refer to which.
@@ -94,7 +95,7 @@ class References:
             key,
             [tenant_column, *columns],
             [self._column(referenced[0].table, target), *referenced],
-            **self._actions(key, source, columns),
+            **self._actions(key, columns),
         )
 
     def _is_as_written(
@@ -125,8 +126,8 @@ class References:
         if source.kind in (Kind.SHARED, Kind.SHARED_WRITABLE):
             _refuse(
                 key,
-                f"{source.key} is {source.kind.value}, so its rows belong to nobody, but it refers to {target.key}, whose "
-                "rows belong to tenants",
+                f"{source.key} is {source.kind.value}, so its rows belong to nobody, but it refers to {target.key}, "
+                "whose rows belong to tenants",
                 f"Give {source.key} a tenant column, or refer from {target.key} to it.",
             )
         if names.get(str(source.tenant_column)) == target.tenant_column:
@@ -166,9 +167,7 @@ class References:
 
     # What happens to the reference.
 
-    def _actions(
-        self, key: ForeignKeyConstraint, source: TableDescription, columns: list[Column[Any]]
-    ) -> dict[str, Any]:
+    def _actions(self, key: ForeignKeyConstraint, columns: list[Column[Any]]) -> dict[str, Any]:
         """Return ON DELETE and ON UPDATE so that they leave the tenant column alone."""
         actions = _actions(key)
         on_update, on_delete = _word(key.onupdate), _word(key.ondelete)
@@ -226,19 +225,18 @@ class References:
         name = f"ck_{physical.name}_{'_'.join(each.name for each in columns)}_tenant"
         physical.append_constraint(CheckConstraint(or_(is_own, refers_to_nothing), name=conv(name)))
 
-    def _refer_to_the_tenants_table(self, physical: Table, source: TableDescription) -> None:
+    def _refer_to_the_tenants_table(self, physical: Table, source: TableDescription, target: TableDescription) -> None:
         """See to it that a row's tenant exists."""
-        assert self.tenants is not None
         tenant_column = self._column(physical, source)
         if any(list(each.columns) == [tenant_column] for each in physical.foreign_key_constraints):
             return
         tenants = next(
             made
             for table, made in self.counterparts.items()
-            if isinstance(table, Table) and (table.schema, table.name) == (self.tenants.schema, self.tenants.name)
+            if isinstance(table, Table) and (table.schema, table.name) == (target.schema, target.name)
         )
         name = conv(f"fk_{physical.name}_{tenant_column.name}_{tenants.name}")
-        key = ForeignKeyConstraint([tenant_column], [self._column(tenants, self.tenants)], name=name)
+        key = ForeignKeyConstraint([tenant_column], [self._column(tenants, target)], name=name)
         physical.append_constraint(key)
 
     def _made(
@@ -277,7 +275,8 @@ class References:
         """
         _refuse_hard_cycles(self._derived)
         tables = [each for each in self.counterparts.values() if isinstance(each, Table)]
-        apart = [key for table, keys in sort_tables_and_constraints(tables) if table is None for key in keys]
+        ordered: Any = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]  # SQLAlchemy's
+        apart = [key for table, keys in ordered if table is None for key in keys]
         for key in apart:
             if key.name is None:
                 key.name = conv(f"fk_{key.table.name}_{'_'.join(each.name for each in key.columns)}")
@@ -289,7 +288,7 @@ class References:
 
 _SETS = ("SET NULL", "SET DEFAULT")
 _KEEP = "ForeignKey(..., info={'partywall': 'keep'})"
-_quote = postgresql.dialect().identifier_preparer.quote
+_quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
 
 def _word(option: str | None) -> str:
@@ -317,9 +316,9 @@ def _unique_keys(table: Table) -> Iterator[set[str]]:
         if isinstance(constraint, (PrimaryKeyConstraint, UniqueConstraint)):
             yield {column.name for column in constraint.columns}
     for index in table.indexes:
-        if index.unique and not any(option.endswith("_where") for option in index.kwargs):
-            if all(isinstance(each, Column) for each in index.expressions):
-                yield {column.name for column in index.columns}
+        is_whole = not any(option.endswith("_where") for option in index.kwargs)
+        if index.unique and is_whole and all(isinstance(each, Column) for each in index.expressions):
+            yield {column.name for column in index.columns}
 
 
 def _refuse_hard_cycles(keys: list[ForeignKeyConstraint]) -> None:
@@ -338,9 +337,9 @@ def _refuse_hard_cycles(keys: list[ForeignKeyConstraint]) -> None:
                     names = ", ".join(_named(each) for each in (*path, key))
                     _refuse(
                         key,
-                        f"it closes a cycle of keys ({names}) that are all NOT NULL and checked at once, so no first row "
-                        "can be inserted",
-                        "Let one of them be NULL, or write deferrable=True, initially='DEFERRED', use_alter=True, name=...",
+                        f"it closes a cycle of keys ({names}) that are all NOT NULL and checked at once, so no "
+                        "first row can be inserted",
+                        "Let one of them be NULL, or write deferrable=True, initially='DEFERRED', use_alter=True.",
                     )
                 if key.referred_table.key not in seen:
                     seen.add(key.referred_table.key)

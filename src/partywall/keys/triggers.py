@@ -11,7 +11,7 @@ from sqlalchemy.schema import DDL
 
 __all__ = ["Trigger", "set_on_delete"]
 
-_dialect: Any = sqlite.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+_dialect: Any = sqlite.dialect()
 _quote = _dialect.identifier_preparer.quote
 
 
@@ -56,7 +56,7 @@ def set_on_delete(key: ForeignKeyConstraint, action: str) -> Trigger:
     return Trigger(
         name if parent.schema is None else f"{_quote(parent.schema)}.{name}",
         child,
-        f"AFTER DELETE ON {_quote(parent.name)} BEGIN UPDATE {_quote(child.name)} SET {values} WHERE {criteria}; END",
+        f"AFTER DELETE ON {_quote(parent.name)} BEGIN UPDATE {_quote(child.name)} SET {values} WHERE {criteria}; END",  # noqa: S608  # names, which are quoted
     )
 
 
@@ -68,4 +68,4 @@ def _value(column: Column[Any], action: str) -> str:
 
 
 def _ddl(statement: str) -> DDL:
-    return DDL(statement.replace("%", "%%"))
+    return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]  # SQLAlchemy's

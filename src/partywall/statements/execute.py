@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 from sqlalchemy import select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm.context import _MapperEntity
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant, Unscoped
 from partywall.statements.compile import TENANT_PARAMETER, public_twin
 from partywall.statements.driver import DriverTexts
+from partywall.statements.orm import check_ids_are_unique
 from partywall.statements.proving import prove_compiled, prove_text
 from partywall.statements.refusals import foreign_value
 from partywall.statements.rules import Vocabulary
@@ -168,12 +170,18 @@ def _check_schemas(translation: Any, compiled: Any, tables: Tables) -> None:
 
 
 class _UnscopedContext(DefaultExecutionContext):
+    partywall_tables: ClassVar[Tables]
+
     @classmethod
     def _init_compiled(cls, *args: Any, **kw: Any) -> Any:
         connection, compiled = args[1], args[4]
         _check_unscoped(connection)
         if not isinstance(compiled, UnscopedCompiler):
             raise RefusedStatementError("this statement was compiled for another scope.", str(compiled))
+        if cls.partywall_tables.ids_repeat:
+            for entity in getattr(getattr(compiled, "compile_state", None), "_entities", ()):
+                if isinstance(entity, _MapperEntity):
+                    check_ids_are_unique(entity.mapper, cls.partywall_tables)
         return super()._init_compiled(*args, **kw)
 
     @classmethod
@@ -265,6 +273,6 @@ def scoped_context(base: type[Any], vocabulary: Vocabulary) -> type[Any]:
     return type(f"Scoped{base.__name__}", (_ScopedContext, base), attributes)
 
 
-def unscoped_context(base: type[Any]) -> type[Any]:
+def unscoped_context(base: type[Any], tables: Tables) -> type[Any]:
     """Return the execution context of a dialect, *base*, as the door for unscoped statements."""
-    return type(f"Unscoped{base.__name__}", (_UnscopedContext, base), {})
+    return type(f"Unscoped{base.__name__}", (_UnscopedContext, base), {"partywall_tables": tables})

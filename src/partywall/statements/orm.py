@@ -15,11 +15,12 @@ from sqlalchemy.sql import visitors
 
 from partywall._compat import WeakInstanceDict
 from partywall.errors import ForeignTenantError, TenantChangedError
-from partywall.scope import Pin, Scope, Tenant, current_scope
+from partywall.scope import Pin, Scope, Tenant, Unscoped, current_scope
+from partywall.statements.refusals import ids_repeat
 from partywall.statements.rules import RULES, base_table
 from partywall.tables import Kind, TableDescription, Tables, Visible
 
-__all__ = ["EXPLICIT_TENANT", "PinnedIdentityMap", "adopt", "pin_identity_map", "pin_of"]
+__all__ = ["EXPLICIT_TENANT", "PinnedIdentityMap", "adopt", "check_ids_are_unique", "pin_identity_map", "pin_of"]
 
 EXPLICIT_TENANT = "partywall.tenant"
 """Where ``Tenancy.session()`` leaves the tenant in ``Session.info``."""
@@ -65,6 +66,39 @@ class PinnedIdentityMap(WeakInstanceDict):  # type: ignore[misc]  # Any, for its
         return found
 
 
+class UnscopedIdentityMap(PinnedIdentityMap):
+    """An identity map that takes in no object that it could not tell from another tenant's."""
+
+    partywall_tables: Tables
+
+    def add(self, state: Any) -> Any:
+        check_ids_are_unique(state.mapper, self.partywall_tables)
+        return super().add(state)
+
+    def _add_unpresent(self, state: Any, key: Any) -> None:
+        check_ids_are_unique(state.mapper, self.partywall_tables)
+        super()._add_unpresent(state, key)
+
+    def replace(self, state: Any) -> Any:
+        check_ids_are_unique(state.mapper, self.partywall_tables)
+        return super().replace(state)
+
+
+def check_ids_are_unique(mapper: Any, tables: Tables) -> None:
+    """
+    Check that no two tenants' objects of a mapped class have one identity.
+
+    Raises:
+        RefusedStatementError: They may: the tenant is in the primary key in the database, and not in the model.
+    """
+    for table in mapper.tables:
+        description = _describe(table, tables)
+        if description is None or not description.ids_repeat:
+            continue
+        if not any(column.name == description.tenant_column for column in mapper.primary_key):
+            raise ids_repeat(mapper.class_.__name__, description)
+
+
 def pin_of(session: Session) -> Pin | None:
     """Return the pin that a Session holds; None if it has run nothing since it was made or closed."""
     return getattr(session.identity_map, "partywall_pin", None)
@@ -94,7 +128,12 @@ def pin_identity_map(session: Session, pin: Pin, tables: Tables) -> None:
 
 
 def _check_held(identity_map: weakref.ref[Any], tables: Tables, scope: Scope) -> None:
-    held = identity_map()
+    held: Any = identity_map()
+    if isinstance(scope, Unscoped) and held is not None and tables.ids_repeat:
+        held.__class__ = UnscopedIdentityMap
+        held.partywall_tables = tables
+        for state in held.all_states():
+            check_ids_are_unique(state.mapper, tables)
     for state in () if held is None else held.all_states():
         for attribute, description in _ownership(state.mapper, tables).attributes:
             owner = state.dict.get(attribute)

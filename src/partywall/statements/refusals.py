@@ -8,6 +8,7 @@ from partywall.tables import Kind, TableDescription
 __all__ = [
     "foreign_value",
     "harmful_function",
+    "ids_repeat",
     "no_tenant_value",
     "not_writable",
     "tenant_as_expression",
@@ -15,6 +16,17 @@ __all__ = [
     "unknown_table",
     "where_a_row_lies",
 ]
+
+
+def ids_repeat(class_name: str, table: TableDescription) -> RefusedStatementError:
+    """Return the error for objects that nobody could tell from another tenant's."""
+    return RefusedStatementError(
+        f"objects of {class_name} cannot be used unscoped: two tenants may have rows of one id in {table.key}, and a "
+        "Session would take them for one object.\n"
+        f"Select columns instead:     select({class_name}.{table.tenant_column}, {class_name}.{table.primary_key[0]})\n"
+        "Or take tenants in turn:    for each in ids: with tenant(each), Session(engine) as session: ...",
+        tables=(table.key,),
+    )
 
 
 def unknown_table(schema: str | None, name: str) -> RefusedStatementError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, null, select, true
-from sqlalchemy.sql import coercions, elements, operators, roles
+from sqlalchemy.sql import coercions, elements, operators, roles, visitors
 from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 
 from partywall._compat import drop_ordered_values
@@ -329,6 +329,7 @@ class ScopedWriter(ScopedCompiler):
             own = self._own(insert_stmt.table, description)
             where = on_conflict.update_whereclause
             clause.update_whereclause = own if where is None else elements.and_(own, enclosed(where))
+            clause.inferred_target_elements = self._conflict_target(on_conflict, description)
             if given and not values:
                 values[_tenant_column(insert_stmt.table, description)] = self.tenant
         clause.update_values_to_set = values
@@ -337,8 +338,21 @@ class ScopedWriter(ScopedCompiler):
 
     def visit_on_conflict_do_nothing(self, on_conflict: Any, **kw: Any) -> str:
         self._examine_upsert(on_conflict)
-        text: str = super().visit_on_conflict_do_nothing(on_conflict, **kw)  # type: ignore[misc]  # the dialect has it
+        insert_stmt: Any = self.stack[-1]["selectable"]
+        description = self._written(insert_stmt.table)
+        clause = on_conflict._clone()
+        if description is not None:
+            clause.inferred_target_elements = self._conflict_target(on_conflict, description)
+        text: str = super().visit_on_conflict_do_nothing(clause, **kw)  # type: ignore[misc]  # the dialect has it
         return text
+
+    def _conflict_target(self, on_conflict: Any, description: TableDescription) -> Any:
+        """Return the columns of ON CONFLICT as the unique key has them in the database: with the tenant."""
+        target = on_conflict.inferred_target_elements
+        names = frozenset(name for element in target or () for name in _column_names(element))
+        if target is None or not description.gets_the_tenant(names):
+            return target
+        return [description.tenant_column, *target]
 
     def _examine_upsert(self, on_conflict: Any) -> None:
         """Examine what an upsert is made of; SQLAlchemy 2.0 does not count it as children."""
@@ -364,6 +378,13 @@ class ScopedWriter(ScopedCompiler):
         """Return the dialect's method inside an INSERT; elsewhere ours, whose rule refuses sequences."""
         in_insert = any(each["selectable"].__visit_name__ == "insert" for each in self.stack)
         return getattr(super(ScopedCompiler, self) if in_insert else super(), visit)
+
+
+def _column_names(element: Any) -> Iterable[str]:
+    """Return the names of the columns in an element of an index."""
+    if isinstance(element, str):
+        return (element,)
+    return [each.name for each in visitors.iterate(element) if isinstance(each, elements.ColumnClause)]
 
 
 def _name_taken(name: str) -> RefusedStatementError:

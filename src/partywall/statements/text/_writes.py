@@ -196,12 +196,19 @@ class Writes(Reads):
             value = conflict.args.get(part)
             for each in value if isinstance(value, list) else (value,):
                 self.visit(each, ctes, seen)
+        keys = conflict.args.get("conflict_keys")
+        if own is not None and keys and own.gets_the_tenant(self._columns_in(keys, own)):
+            keys.insert(0, exp.Column(this=_column_name(own)))  # as the unique key has it in the database
         self._assign(conflict.expressions, own, seen, ctes, is_upsert=True)
         if own is not None and conflict.expressions:
             where = conflict.args.get("where")
             clause = where.this if isinstance(where, exp.Where) else where
             criterion = criterion_of(name_of(target), own, for_writing=True)
             conflict.set("where", exp.Where(this=and_first([criterion], clause)))
+
+    def _columns_in(self, keys: Sequence[Any], own: TableDescription) -> frozenset[str]:
+        found = [column for key in keys for column in key.find_all(exp.Column)]
+        return frozenset(self.names.column_of(own, each.this) or each.name for each in found)
 
     # UPDATE and DELETE.
 
