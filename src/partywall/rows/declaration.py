@@ -56,9 +56,7 @@ class RowWall:
         for word in sorted(frozenset(self.revoke) - {*REVOCABLE}):
             raise SetupError(f"revoke names {word!r}, which is none of {', '.join(map(repr, REVOCABLE))}.")
         if self.key is not None and len(self.key) < KEY_BYTES:
-            raise SetupError(
-                f"the key of a row wall has too few bytes: make one with secrets.token_bytes({KEY_BYTES})."
-            )
+            raise SetupError(f"the key has too few bytes: make one with secrets.token_bytes({KEY_BYTES}).")
         if self.role is not None and self.role == self.unscoped_role:
             raise SetupError(f"the role {self.role} cannot be the one that is held to a tenant and the unscoped one.")
         if self.token_lifetime <= 0:
