@@ -87,6 +87,8 @@ def physical_metadata(
     for table, physical in pairs:
         references.derive(table, physical)
     references.finish()
+    for table, physical in pairs:
+        _leave_out_indexes(table, physical, counterparts)
     return Physical(copies, counterparts)
 
 
@@ -99,7 +101,7 @@ def _empty_copy(metadata: MetaData) -> MetaData:
 
 
 def _without_keys(table: Table, metadata: MetaData) -> Table:
-    """Copy a table as ``Table.to_metadata()`` does, but for its unique and foreign keys, which are derived."""
+    """Copy a table as ``Table.to_metadata()`` does, but for its keys, which are derived."""
     source: Any = table
     columns = [each._copy(schema=table.schema, _to_metadata=metadata) for each in source.columns]
     for column in columns:
@@ -107,7 +109,7 @@ def _without_keys(table: Table, metadata: MetaData) -> Table:
             column.unique = column.index = None
     copied: Any = Table(table.name, metadata, *columns, schema=table.schema, comment=table.comment, **source.kwargs)
     for constraint in sorted(source.constraints, key=_order):
-        if isinstance(constraint, (CheckConstraint, PrimaryKeyConstraint)) and not constraint._type_bound:
+        if isinstance(constraint, CheckConstraint) and not constraint._type_bound:
             copied.append_constraint(constraint._copy(schema=table.schema, target_table=copied))
     for index in source.indexes:
         if not index.unique and not index._column_flag:
@@ -143,17 +145,18 @@ class _Keys:
             )
 
     def _primary_key(self) -> None:
+        given: Any = self.logical.primary_key
+        keys = [self.physical.c[each.key] for each in given.columns]
         if self.description.ids_repeat:
-            keys = [self.physical.c[each.key] for each in self.logical.primary_key.columns]
             generated = self.logical.autoincrement_column
             for each in keys:
                 each.autoincrement = generated is not None and each.key == generated.key
             self.tenant.primary_key = True
             self.tenant.autoincrement = False
-            given: Any = self.logical.primary_key
-            self.physical.append_constraint(
-                PrimaryKeyConstraint(self.tenant, *keys, name=given.name, info=dict(given.info), **_options(given))
-            )
+            keys.insert(0, self.tenant)
+        self.physical.append_constraint(
+            PrimaryKeyConstraint(*keys, name=given.name, info=dict(given.info), **_options(given))
+        )
         self.counterparts[self.logical.primary_key] = self.physical.primary_key
 
     @property
@@ -209,6 +212,25 @@ class _Keys:
             expressions.insert(0, self.tenant)
         options = {name: _moved(value, self.logical, self.physical) for name, value in _options(index).items()}
         return Index(index.name, *expressions, unique=True, info=dict(index.info), _table=self.physical, **options)
+
+
+def _leave_out_indexes(logical: Table, physical: Table, counterparts: dict[Any, Any]) -> None:
+    """Leave out plain indexes that a derived key serves: one of the same columns in the same order."""
+    written = [_names(each.columns) for each in logical.constraints if isinstance(each, _KEYS)]
+    keys = {_names(each.columns): each for each in physical.constraints if isinstance(each, _KEYS)}
+    for index in logical.indexes:
+        names = _names(index.columns)
+        is_plain = not index.unique and not index.kwargs and all(isinstance(each, Column) for each in index.expressions)
+        if is_plain and names in keys and names not in written:
+            physical.indexes.discard(counterparts[index])
+            counterparts[index] = keys[names]
+
+
+_KEYS = (PrimaryKeyConstraint, UniqueConstraint)
+
+
+def _names(columns: Iterable[Column[Any]]) -> tuple[str, ...]:
+    return tuple(each.name for each in columns)
 
 
 def _options(item: Any) -> dict[str, Any]:

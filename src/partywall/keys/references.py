@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -230,14 +231,19 @@ class References:
         tenant_column = self._column(physical, source)
         if any(list(each.columns) == [tenant_column] for each in physical.foreign_key_constraints):
             return
-        tenants = next(
-            made
-            for table, made in self.counterparts.items()
-            if isinstance(table, Table) and (table.schema, table.name) == (target.schema, target.name)
-        )
+        tenants = self._physical_tenants_table
         name = conv(f"fk_{physical.name}_{tenant_column.name}_{tenants.name}")
         key = ForeignKeyConstraint([tenant_column], [self._column(tenants, target)], name=name)
         physical.append_constraint(key)
+
+    @functools.cached_property
+    def _physical_tenants_table(self) -> Table:
+        found: Table = next(
+            made
+            for table, made in self.counterparts.items()
+            if isinstance(table, Table) and self._describe(table).kind is Kind.TENANTS
+        )
+        return found
 
     def _made(
         self,
