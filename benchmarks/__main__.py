@@ -14,6 +14,7 @@ from sqlalchemy import URL
 
 from benchmarks.cases import CASES
 from benchmarks.footprint import cache_entries, guard_seconds, import_seconds
+from benchmarks.keys import KEY_CASES, derive_seconds, measure_keys, open_schemas, verify_keys
 from benchmarks.measure import CLOCKS, FULL, QUICK, Mode, Plan, Spread, measure, measure_write, verify, verify_write
 from benchmarks.report import LEGEND, Fact, Measured, as_json, environment, show_facts, show_timings
 from benchmarks.schema import DATABASES, Size, fill, new_database, settle
@@ -94,12 +95,27 @@ def _time_writes(kind: str, url: URL, size: Size, plan: Plan, console: Console) 
     return table
 
 
-TIMERS = {"reads": _time_reads, "writes": _time_writes}
+def _time_keys(kind: str, url: URL, size: Size, plan: Plan, console: Console) -> list[Measured]:
+    """Time statements on the keys that are derived, and on those that were written."""
+    table = []
+    with open_schemas(url, size) as engine:
+        for case in KEY_CASES:
+            verify_keys(case, engine, size)
+        for case in KEY_CASES:
+            settle(url)
+            timings = measure_keys(case, engine, size, clock=CLOCKS[kind], plan=plan)
+            table.append(Measured(kind, Mode.KEYS, case.name, timings, case.at_most))
+    show_timings(console, f"{kind}: {Mode.KEYS.value}", table)
+    return table
+
+
+TIMERS = {"reads": _time_reads, "writes": _time_writes, "keys": _time_keys}
 
 
 def _facts(*, quick: bool) -> list[Fact]:
     sqlalchemy, added = import_seconds(runs=3 if quick else 15)
     guarding = guard_seconds(tables=1_000, runs=3 if quick else 10)
+    deriving = derive_seconds(tables=1_000, runs=3 if quick else 10)
     tenants = 50 if quick else 1_000
     first, last = cache_entries(tenants=tenants)
     return [
@@ -114,6 +130,13 @@ def _facts(*, quick: bool) -> list[Fact]:
             guarding.median,
             bar="under 1 s",
             passes=guarding.median < 1,
+        ),
+        Fact(
+            "deriving the keys of 1,000 tables",
+            _milliseconds(deriving),
+            deriving.median,
+            bar="under 1 s",
+            passes=deriving.median < 1,
         ),
         Fact(
             f"compiled-cache entries that tenants 2 to {tenants:,} add",

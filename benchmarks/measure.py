@@ -22,11 +22,14 @@ __all__ = [
     "CLOCKS",
     "FULL",
     "QUICK",
+    "Clock",
     "DisagreementError",
     "Mode",
     "Plan",
     "Spread",
+    "Task",
     "Timings",
+    "interleave",
     "measure",
     "measure_write",
     "verify",
@@ -47,6 +50,7 @@ class Mode(enum.Enum):
     STATEMENT = "one statement, in a Session that is open"
     SESSION = "open a Session, run one statement, close it"
     WRITE = "one write, in a Session that is open"
+    KEYS = "one statement on each layout of the keys, on a connection that is open"
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,16 @@ def measure(case: Case, variants: Sequence[Variant], size: Size, *, mode: Mode, 
         return run
 
     tasks = {variant.name: task(variant) for variant in variants}
-    return _interleaved(tasks, _repeats(tasks[variants[0].name], plan), size, plan)
+    return interleave(tasks, size, plan)
 
 
 Task = Callable[[int, int], float]
 """Runs something for a tenant as many times as it is told to, and returns the seconds it took."""
+
+
+def interleave(tasks: Mapping[str, Task], size: Size, plan: Plan) -> Timings:
+    """Run tasks as the plan says: as often as the first of them fills its time, in rounds, each in random order."""
+    return _interleaved(tasks, _repeats(next(iter(tasks.values())), plan), size, plan)
 
 
 def _interleaved(tasks: Mapping[str, Task], repeats: int, size: Size, plan: Plan) -> Timings:

@@ -58,7 +58,18 @@ WRITES = (
     Comparison("by hand to itself", "by hand, again", "by hand", {}),
 )
 
-COMPARISONS: Mapping[Mode, Sequence[Comparison]] = {Mode.STATEMENT: READS, Mode.SESSION: READS, Mode.WRITE: WRITES}
+KEYS = (
+    Comparison("keep", "keep", "as written", {Mode.KEYS: 1.10}),
+    Comparison("tenant-first", "tenant-first", "as written", {Mode.KEYS: 1.10}),
+    Comparison("as written to itself", "as written, again", "as written", {}),
+)
+
+COMPARISONS: Mapping[Mode, Sequence[Comparison]] = {
+    Mode.STATEMENT: READS,
+    Mode.SESSION: READS,
+    Mode.WRITE: WRITES,
+    Mode.KEYS: KEYS,
+}
 
 LEGEND = """\
 Ratios of time, median (10th-90th percentile) over {rounds} rounds; in each, all variants run, in random order.
@@ -66,7 +77,11 @@ filter in the call: partywall without a filter, to the filter written by hand; b
 built once: the same, both run a statement that was built before; "to the recipe": with_loader_criteria in an event.
 tenant left out: partywall fills it in or adds it, to the same write that names it by hand in the values or in WHERE;
 rolled back outside of the time.
-by hand to itself: on a second engine, which shows the noise. CPU time on SQLite, elapsed time on PostgreSQL."""
+keep, tenant-first: plain Core statements on the keys that partywall derives, to the same on the models' own keys.
+to itself: on a second engine, or on other tables, which shows the noise. CPU time on SQLite, elapsed on PostgreSQL."""
+
+
+TIMES: Mapping[Mode, str] = {Mode.WRITE: "by hand, µs", Mode.KEYS: "as written, µs"}
 
 
 @dataclass(frozen=True)
@@ -117,12 +132,12 @@ def show_timings(console: Console, title: str, measured: Sequence[Measured]) -> 
     mode = measured[0].mode
     table = _table(title)
     table.add_column("case", no_wrap=True)
-    table.add_column("by hand, µs" if mode is Mode.WRITE else "by hand\n(once), µs", justify="right")
+    table.add_column(TIMES.get(mode, "by hand\n(once), µs"), justify="right")
     for comparison in COMPARISONS[mode]:
         bar = comparison.bars.get(mode)
         table.add_column(f"{comparison.title}\n{'' if bar is None else f'at most {bar}'}", justify="right")
     for each in measured:
-        names = [name for name in ("by hand", "by hand, built once") if name in each.timings]
+        names = [name for name in ("by hand", "by hand, built once", "as written") if name in each.timings]
         once = [f"{1e6 * Spread.of(each.timings[name]).median:.0f}" for name in names]
         ratios = [(each.ratio(comparison), each.bar(comparison)) for comparison in COMPARISONS[mode]]
         table.add_row(
