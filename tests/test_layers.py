@@ -36,7 +36,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.writes",),
     ("statements.textual",),
     ("statements.execute", "statements.orm"),
-    ("rows.declaration",),
+    ("rows.declaration", "rows.encoding", "rows.seal"),
+    ("rows.postgresql.drivers",),
+    ("rows.postgresql.session",),
     ("guard",),
     ("tenancy",),
     ("__init__",),
@@ -50,7 +52,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.__main__",),
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
-PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__"}
+PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__", "rows.postgresql.__init__"}
 
 
 def modules() -> dict[str, Path]:

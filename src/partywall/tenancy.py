@@ -143,7 +143,14 @@ class Tenancy:
         )
         if (self.strict or self.checker) and dialect in ("postgresql", "sqlite"):
             prove("SELECT 1", tables, dialect=dialect, tenant_parameters=frozenset())  # is what it needs installed?
-        guard_engine(engine, vocabulary, allow_unscoped=allow_unscoped, audit=self.audit, checker=self.checker)
+        guard_engine(
+            engine,
+            vocabulary,
+            allow_unscoped=allow_unscoped,
+            audit=self.audit,
+            checker=self.checker,
+            rows=self.rows,
+        )
         return engine
 
     def vouch(self, sql: str, *, reason: str) -> NoReturn:

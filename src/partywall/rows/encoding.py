@@ -1,8 +1,8 @@
 """
 The tenant id as text for a setting of the database, and back as SQL.
 
-SET takes no parameters, so the text is pasted into SQL. It is made of an alphabet that means nothing in a string of SQL,
-whatever the id is.
+SET takes no parameters, so the text is pasted into SQL. Whatever the id is, the text is made of an alphabet that means
+nothing within quotes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ SETTING = "partywall.tenant"
 """Name of the setting that holds the tenant of a transaction. Unset or empty: no rows."""
 
 ALPHABET = frozenset("0123456789abcdef-")
+
+_POSTGRESQL: Any = postgresql.dialect()  # type: ignore[no-untyped-call]  # what a TypeDecorator is asked about
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ def _text_of(setting: ColumnElement[Any], type_: TypeEngine[Any]) -> ColumnEleme
 
 # The first that fits. A type that is none of these is refused.
 _KINDS: tuple[tuple[type[TypeEngine[Any]], _Kind], ...] = (
-    (Integer, _Kind(int, lambda tenant_id: format(int(tenant_id), "d"), lambda setting, type_: cast(setting, type_))),
-    (Uuid, _Kind(uuid.UUID, lambda tenant_id: tenant_id.hex, lambda setting, type_: cast(setting, postgresql.UUID()))),
+    (Integer, _Kind(int, lambda tenant_id: format(int(tenant_id), "d"), cast)),
+    (Uuid, _Kind(uuid.UUID, lambda tenant_id: tenant_id.hex, lambda setting, _: cast(setting, postgresql.UUID()))),
     (String, _Kind(str, _text_to_hex, _text_of)),
     (
         LargeBinary,
-        _Kind(bytes, lambda tenant_id: tenant_id.hex(), lambda setting, _: func.decode(setting, literal_column("'hex'"))),
+        _Kind(
+            bytes, lambda tenant_id: tenant_id.hex(), lambda setting, _: func.decode(setting, literal_column("'hex'"))
+        ),
     ),
 )
 
@@ -67,12 +71,11 @@ def encoder(tenant_type: TypeEngine[Any]) -> Callable[[Any], str]:
         SetupError: Ids of this type have no encoding.
     """
     kind, _ = _kind_of(tenant_type)
-    dialect: Any = postgresql.dialect()
 
     def encode_id(tenant_id: Any) -> str:
         value = tenant_id
         if isinstance(tenant_type, TypeDecorator):
-            value = tenant_type.process_bind_param(tenant_id, dialect)
+            value = tenant_type.process_bind_param(tenant_id, _POSTGRESQL)
         if kind.python_type is uuid.UUID and isinstance(value, str):
             value = uuid.UUID(value)  # Uuid(as_uuid=False)
         if not isinstance(value, kind.python_type) or isinstance(value, bool):
@@ -123,7 +126,7 @@ def decode_sql(tenant_type: TypeEngine[Any], setting: ColumnElement[Any] | None 
 def _kind_of(tenant_type: TypeEngine[Any]) -> tuple[_Kind, TypeEngine[Any]]:
     type_: TypeEngine[Any] = tenant_type
     while isinstance(type_, TypeDecorator):
-        type_ = type_.load_dialect_impl(postgresql.dialect())
+        type_ = type_.load_dialect_impl(_POSTGRESQL)
     # SQLAlchemy counts Enum among the strings and any Uuid as one; the database's column may be neither.
     if not isinstance(type_, types.Enum) and getattr(type_, "native_uuid", True):
         for sql_type, kind in _KINDS:

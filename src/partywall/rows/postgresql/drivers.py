@@ -21,7 +21,7 @@ class Driver(Protocol):
     """What the row wall asks of a driver. Each method takes SQLAlchemy's DBAPI connection."""
 
     rides_along: bool
-    """Whether SQL for the tenant goes in front of the next statement, in its string, instead of by `begin` or `send`."""
+    """Whether SQL for the tenant goes in front of the next statement, in its string."""
 
     def is_autocommit(self, connection: Any) -> bool:
         """Whether statements outlive no transaction of ours, since each is its own."""
@@ -149,7 +149,7 @@ class _Asyncpg:
     def is_idle(self, connection: Any) -> bool:
         return connection._connection.is_closed() or not connection._connection.is_in_transaction()
 
-    def is_failed(self, connection: Any) -> bool:
+    def is_failed(self, connection: Any) -> bool:  # noqa: ARG002
         return False  # it does not say; what is sent then fails as the statement would
 
     def backend_pid(self, connection: Any) -> int:
