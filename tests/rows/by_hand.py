@@ -61,6 +61,13 @@ class Place:
         rows = RowWall(role=ROLE, unscoped_role=UNSCOPED_ROLE, **options)
         return Tenancy(Base.metadata, shared={"countries"}, rows=rows)
 
+    def terminate(self, pid: int) -> None:
+        """End a process of the server, as a superuser, and wait until it is gone."""
+        engine = sa.create_engine(self.url.set(username="postgres"))
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        engine.dispose()
+
     def run(
         self,
         driver: str,
@@ -121,7 +128,8 @@ def raw(connection: Any, sql: str) -> Any:
     cursor = connection.connection.cursor() if isinstance(connection, sa.Connection) else connection.cursor()
     try:
         cursor.execute(sql)
-        return None if cursor.description is None else tuple(cursor.fetchone())
+        row: Any = None if cursor.description is None else cursor.fetchone()
+        return None if row is None else tuple(row)
     finally:
         cursor.close()
 

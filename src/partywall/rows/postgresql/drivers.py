@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.util import await_only
 
+from partywall._compat import hold_transaction
 from partywall.errors import SetupError
 
 __all__ = ["Driver", "driver_of"]
@@ -176,7 +177,7 @@ class _Asyncpg:
             await transaction.start()
         finally:
             transaction._connection = raw
-        connection._transaction = transaction
+        hold_transaction(connection, transaction)
 
     def _wait(self, connection: Any, awaitable: Any) -> Any:
         try:
