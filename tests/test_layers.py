@@ -40,7 +40,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("keys.triggers",),
     ("keys.references",),
     ("keys.physical",),
-    ("rows.declaration",),
+    ("rows.declaration", "rows.encoding", "rows.seal"),
+    ("rows.postgresql.drivers",),
+    ("rows.postgresql.session",),
+    ("rows.postgresql.meant",),
+    ("rows.postgresql.function",),
+    ("rows.postgresql.ddl", "rows.postgresql.facts"),
+    ("rows.postgresql.drift",),
+    ("rows.postgresql.verify",),
     ("guard",),
     ("tenancy",),
     ("__init__",),
@@ -54,7 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.__main__",),
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
-PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__", "keys.__init__"}
+PACKAGES_WITHOUT_CODE = {"statements.__init__", "keys.__init__", "rows.__init__", "rows.postgresql.__init__"}
 
 
 def modules() -> dict[str, Path]:

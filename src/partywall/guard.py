@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -14,10 +15,14 @@ from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.schema import CreateTable, MetaData
 
 from partywall.errors import PartywallError, RefusedStatementError, SetupError, TenantChangedError
 from partywall.keys.physical import Physical, physical_metadata
+from partywall.rows.declaration import RowWall
+from partywall.rows.postgresql.drivers import Driver
+from partywall.rows.postgresql.session import TenantSetting
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
 from partywall.statements.execute import scope_of, scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
@@ -50,8 +55,10 @@ class Guard:
         allow_unscoped: bool,
         audit: Callable[[Unscoped], None] | None,
         metadata: Sequence[MetaData],
+        setting: TenantSetting | None = None,
     ) -> None:
         self.engine = engine
+        self.setting = setting
         self.vocabulary = vocabulary
         self.allow_unscoped = allow_unscoped
         self.audit = audit
@@ -123,6 +130,7 @@ class _GuardedConnection(Connection):
     _pinned_transaction: Any = None
     _recorded_transaction: Any = None
     _checked: Scope | None = None
+    _settled: Scope | None = None  # the one for which nothing is left to be done before a statement
 
     def pinned_scope(self) -> Scope | None:
         """
@@ -136,12 +144,19 @@ class _GuardedConnection(Connection):
         pin = self.partywall_pin
         if transaction is not None and pin is not None and transaction is self._pinned_transaction:
             ambient = current_scope()
-            if pin.scope is self._checked is not None and (ambient is None or ambient is pin.scope):
+            if pin.scope is self._settled is not None and (ambient is None or ambient is pin.scope):
                 session = None if self.partywall_session is None else self.partywall_session()
                 if session is not None and type(session.identity_map) is not PinnedIdentityMap:
                     self._pin_session(pin)
                 return pin.scope
-        return self._meet_scope(self.get_transaction())
+        root = self.get_transaction()
+        scope = self._meet_scope(root)
+        self._settle(scope, root)
+        return scope
+
+    def _settle(self, scope: Scope | None, transaction: Any) -> None:  # noqa: ARG002  # a row wall needs it
+        """Do what the walls in the database need before a statement is sent; asked until it is settled."""
+        self._settled = scope
 
     def _meet_scope(self, transaction: Any) -> Scope | None:
         if transaction is None:
@@ -168,7 +183,8 @@ class _GuardedConnection(Connection):
 
     def _pin(self, transaction: Any) -> Pin:
         pin = Pin()
-        self._pinned_transaction, self.partywall_pin, self._checked = transaction, pin, None
+        self._pinned_transaction, self.partywall_pin = transaction, pin
+        self._checked = self._settled = None
         self.partywall_session = None
         return pin
 
@@ -221,6 +237,117 @@ class _GuardedConnection(Connection):
         if transaction is not None and transaction is not self._recorded_transaction:
             self.guard.record(scope)
             self._recorded_transaction = transaction
+
+
+_OURS = "partywall.ours"  # in the info of a pooled connection: only our Connection has had it
+_UNSCOPED = "partywall.unscoped"  # ... : something ran on it unscoped
+
+_INSIDE = frozenset(
+    {
+        "sqlalchemy.engine.base",
+        "sqlalchemy.engine.default",
+        "sqlalchemy.dialects.postgresql.base",
+        "sqlalchemy.dialects.postgresql._psycopg_common",
+        "sqlalchemy.dialects.postgresql.psycopg",
+    }
+)
+"""Modules that take the pool's connection for what SQLAlchemy does with it. Anybody else may do anything."""
+
+
+class _RowWalledConnection(_GuardedConnection):
+    """
+    A guarded connection that tells PostgreSQL the tenant of each of its transactions.
+
+    It does so with BEGIN where the tenant is known by then, else before the first statement that has one.
+    """
+
+    partywall_prefix: str = ""  # of the next statement, where the driver tells the tenant that way
+    _told: Scope | None = None
+    _told_inside: Any = None  # the savepoint whose end would undo it
+    _handed_out: bool = False
+    _is_undoing: bool = False
+
+    def __init__(self, engine: Engine, connection: Any = None, **kw: Any) -> None:
+        super().__init__(engine, connection, **kw)
+        pooled = self._dbapi_connection
+        if connection is None and pooled is not None:
+            if pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
+                self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
+            elif not self._handed_out:  # a listener may have had it
+                pooled.info[_OURS] = True
+
+    @property
+    def connection(self) -> Any:
+        """The pool's connection. Whoever but SQLAlchemy has it may do anything: it is closed when it comes back."""
+        pooled = super().connection
+        if _caller() not in _INSIDE:
+            self._handed_out, self._settled = True, None
+            pooled.info.pop(_OURS, None)
+            if self.partywall_prefix:
+                prefix, self.partywall_prefix = self.partywall_prefix, ""
+                self._setting.driver.send(pooled.dbapi_connection, prefix)
+        return pooled
+
+    @property
+    def _setting(self) -> TenantSetting:
+        setting = self.guard.setting
+        assert setting is not None  # noqa: S101  # else this class would not be used
+        return setting
+
+    def _settle(self, scope: Scope | None, transaction: Any) -> None:
+        if transaction is None or self._is_undoing:
+            return
+        if isinstance(scope, Tenant):
+            self._tell(scope)
+        # Whoever holds the raw connection may have ended the transaction or changed the setting: told each time.
+        self._settled = None if self._handed_out else scope
+
+    def _tell(self, tenant: Tenant) -> None:
+        if tenant is self._told and not self._handed_out:
+            return
+        pooled: Any = self._dbapi_connection
+        if self._setting.driver.is_failed(pooled.dbapi_connection):
+            return  # nothing but a rollback is taken now
+        self.partywall_prefix = self._setting.set(pooled.dbapi_connection, tenant)
+        self._told, self._told_inside = tenant, self._nested_transaction
+
+    def _begin_impl(self, transaction: Any) -> None:
+        super()._begin_impl(transaction)
+        self._begun()
+
+    def _begin_twophase_impl(self, transaction: Any) -> None:
+        super()._begin_twophase_impl(transaction)
+        self._begun()
+
+    def _begun(self) -> None:
+        self._told, self._told_inside, self.partywall_prefix, self._settled = None, None, "", None
+        pin = self.partywall_pin
+        scope = None if pin is None else pin.scope
+        if isinstance(scope, Unscoped) and self._dbapi_connection is not None:
+            self._dbapi_connection.info[_UNSCOPED] = True
+        try:
+            self._settle(scope, self)
+        except PartywallError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as SQLAlchemy begins: wrapped, and noticed if the server is gone
+            self._handle_dbapi_exception(error, None, None, None, None)
+
+    def _rollback_to_savepoint_impl(self, name: str) -> None:
+        self._is_undoing = True
+        try:
+            super()._rollback_to_savepoint_impl(name)
+        finally:
+            self._is_undoing = False
+        if self._told_inside is not None:
+            self._told = self._told_inside = self._settled = None
+
+
+def _caller() -> str:
+    """Return the name of the module that asks for a property; "" where nobody in Python does."""
+    try:
+        return str(sys._getframe(2).f_globals.get("__name__", ""))
+    except ValueError:
+        return ""
 
 
 class _UnscopableConnection(_GuardedConnection):
@@ -282,12 +409,14 @@ def guard_engine(
     audit: Callable[[Unscoped], None] | None,
     metadata: Sequence[MetaData],
     checker: bool = False,
+    rows: RowWall | None = None,
 ) -> None:
     """
     Put the walls around *engine*, in place.
 
     Raises:
-        SetupError: It is no engine, is guarded already, or speaks a dialect we know nothing about.
+        SetupError: It is no engine, is guarded already, or speaks a dialect we know nothing about; or it has a row
+            wall, and a driver, a pool or a tenant column with which that cannot be.
     """
     sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     if not isinstance(sync_engine, Engine):
@@ -304,7 +433,13 @@ def guard_engine(
             f"partywall knows nothing about the dialect {dialect.name!r}, so it cannot say what its statements read.\n"
             f"Known: {', '.join(KNOWN_DIALECTS)}."
         )
-    guard = Guard(sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit, metadata=metadata)
+    setting = None
+    if rows is not None and dialect.name == "postgresql":
+        setting = TenantSetting(rows, vocabulary.tables, dialect)
+        _enforce_in_database(sync_engine, setting)
+    guard = Guard(
+        sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit, metadata=metadata, setting=setting
+    )
     dialect.partywall_guard = guard
     if checker:
         dialect.statement_compiler = checked_compiler(dialect.statement_compiler)
@@ -318,8 +453,10 @@ def guard_engine(
     if dialect.name == "sqlite":
         event.listen(sync_engine, "connect", _check_foreign_keys)
     sync_engine.clear_compiled_cache()
-    base = _UnscopableConnection if allow_unscoped else _GuardedConnection
-    connection_class = type("GuardedConnection", (base,), {"guard": guard})
+    bases: tuple[type[_GuardedConnection], ...] = (_UnscopableConnection,) if allow_unscoped else (_GuardedConnection,)
+    if setting is not None:
+        bases = (_RowWalledConnection, *bases) if allow_unscoped else (_RowWalledConnection,)
+    connection_class = type("GuardedConnection", bases, {"guard": guard})
     copied: Any = type("GuardedOptionEngine", (OptionEngine,), {"_connection_cls": connection_class})
     copied._option_cls = copied
     sync_engine._connection_cls = connection_class
@@ -329,6 +466,49 @@ def guard_engine(
         event.listen(Session, "before_attach", _session_attaches)
         event.listen(Mapper, "before_insert", _session_inserts)
         event.listen(Mapper, "_sa_event_merge_wo_load", _session_merges)
+
+
+def _enforce_in_database(engine: Engine, setting: TenantSetting) -> None:
+    """Let an engine tell the tenant, and take no connection back on which something may be left."""
+    if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
+        raise SetupError(
+            f"a {type(engine.pool).__name__} gives one connection to several users at once, and a connection has one "
+            "tenant.\nUse another pool: create_engine(url), or create_engine(url, poolclass=NullPool)."
+        )
+    driver, dialect = setting.driver, engine.dialect
+
+    def returns(dbapi_connection: Any, record: Any) -> None:
+        is_ours = record.info.pop(_OURS, False)
+        if dbapi_connection is not None and not (is_ours and driver.is_idle(dbapi_connection)):
+            record.invalidate()  # settings, temporary tables, cursors, locks, LISTEN: a new one has none
+
+    event.listen(engine.pool, "checkin", returns)
+    if driver.rides_along:
+        _let_ride_along(dialect, driver)
+
+
+def _let_ride_along(dialect: Any, driver: Driver) -> None:
+    """Send what tells the tenant in one string with the next statement."""
+
+    def also(send: Callable[..., Any], *, is_single: bool) -> Callable[..., Any]:
+        def send_both(cursor: Any, statement: str, *args: Any) -> Any:
+            connection: Any = getattr(args[-1], "root_connection", None) if args else None
+            prefix = getattr(connection, "partywall_prefix", "")
+            if not prefix:
+                return send(cursor, statement, *args)
+            if is_single and cursor.name is None:  # a named cursor puts DECLARE before it
+                result = send(cursor, f"{prefix} {statement}", *args)
+            else:
+                driver.send(cursor.connection, prefix)
+                result = send(cursor, statement, *args)
+            connection.partywall_prefix = ""  # not if it has failed, perhaps before it was sent
+            return result
+
+        return send_both
+
+    dialect.do_execute = also(dialect.do_execute, is_single=True)
+    dialect.do_execute_no_params = also(dialect.do_execute_no_params, is_single=True)
+    dialect.do_executemany = also(dialect.do_executemany, is_single=False)
 
 
 def guard_of(dialect: Any) -> Guard | None:
@@ -371,7 +551,8 @@ def _session_began(session: Session, transaction: Any, connection: Connection) -
     if _is_own(transaction, connection):
         # Nobody else uses it and nothing has run on it. It takes the Session's pin first, so that it is the Session's
         # also if the scope it was begun in is another one.
-        connection.partywall_pin, connection._checked = mine, None
+        connection.partywall_pin = mine
+        connection._checked = connection._settled = None
         mine.meet(pin.scope)
         return
     try:
@@ -424,7 +605,7 @@ def _session_merges(instance: object, _context: Any) -> None:
 def _session_inserts(mapper: Any, connection: Connection, instance: object) -> None:
     """Let an object that is about to be inserted belong to the tenant of the transaction."""
     if isinstance(connection, _GuardedConnection):
-        scope = connection.pinned_scope()
+        scope = connection._meet_scope(connection.get_transaction())
         if isinstance(scope, Tenant):
             adopt(instance, scope, connection.guard.vocabulary.tables)
         else:

@@ -163,6 +163,7 @@ class Tenancy:
             audit=self.audit,
             metadata=self.metadata,
             checker=self.checker,
+            rows=self.rows,
         )
         return engine
 
