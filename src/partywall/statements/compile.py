@@ -20,7 +20,7 @@ from sqlalchemy.sql.sqltypes import BOOLEANTYPE
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
-from partywall.statements.names import check_literal, check_no_comment, enclosed_text
+from partywall.statements.names import check_literal, check_no_comment, enclosed_text, public_view
 from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
 from partywall.statements.refusals import undeclared_column, where_a_row_lies
 from partywall.statements.rules import (
@@ -57,6 +57,8 @@ class ScopedCompiler(SQLCompiler):
     restricted: dict[str, TableDescription]
     used: dict[str, TableDescription]
 
+    written: str | None = None  # key of the table that the statement writes
+
     _helpers = 0
 
     def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
@@ -85,6 +87,18 @@ class ScopedCompiler(SQLCompiler):
         if self.public:
             raise self._not_public("a set operation")
         return super().visit_compound_select(cs, *args, **kw)
+
+    def visit_table(self, table: Any, asfrom: bool = False, iscrud: bool = False, *args: Any, **kw: Any) -> str:
+        text: str = super().visit_table(table, asfrom, iscrud, *args, **kw)
+        if not text or not self.vocabulary.is_walled:
+            return text
+        if iscrud:
+            return f"main.{text}"
+        if self.public and self.vocabulary.describe(table).kind is Kind.TENANTS:
+            view = self.preparer.quote(public_view(table.name))
+            alias = kw.get("enclosing_alias")
+            return view if alias is not None and alias.element is table else f"{view} AS {text}"
+        return text
 
     def visit_cte(self, cte: Any, *args: Any, **kw: Any) -> Any:
         RULES["cte"](cte, self.vocabulary)

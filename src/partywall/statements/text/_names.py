@@ -43,6 +43,7 @@ class Names:
     Attributes:
         restricted, used: As of a compiled statement.
         taken: Names that the text uses, in lower case.
+        written: Key of the table that the text writes.
     """
 
     vocabulary: Vocabulary
@@ -50,6 +51,7 @@ class Names:
     restricted: dict[str, TableDescription] = field(default_factory=dict)
     used: dict[str, TableDescription] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    written: str | None = None
 
     def fold(self, identifier: Any) -> str:
         return folded(identifier, self.dialect)
@@ -77,6 +79,8 @@ class Names:
         self.used[description.key] = description
         if description.is_restricted:
             self.restricted[description.key] = description
+        if self.vocabulary.is_walled:
+            table.set("db", None)  # the view is in temp
         return description
 
     def _find(self, schema: str | None, name: str) -> TableDescription | None:
