@@ -36,7 +36,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.writes",),
     ("statements.textual",),
     ("statements.execute", "statements.orm"),
-    ("rows.declaration",),
+    ("rows.declaration", "rows.sqlite.schema"),
+    ("rows.sqlite.views",),
+    ("rows.sqlite.authorizer",),
+    ("rows.sqlite.refusals", "rows.sqlite.seals"),
+    ("rows.sqlite.connection",),
+    ("rows.sqlite.wall",),
     ("guard",),
     ("tenancy",),
     ("__init__",),
@@ -50,7 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.__main__",),
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
-PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__"}
+PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__", "rows.sqlite.__init__"}
 
 
 def modules() -> dict[str, Path]:

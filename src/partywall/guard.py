@@ -346,7 +346,7 @@ def _sealed(send: Callable[..., Any]) -> Callable[..., Any]:
     """Put the seal of the table that a statement of ours writes on it, in the last step before the cursor."""
 
     def sealed(cursor: Any, statement: str, *args: Any, **kw: Any) -> Any:
-        context = kw["context"] if "context" in kw else args[-1] if args else None
+        context: Any = kw["context"] if "context" in kw else args[-1] if args else None
         compiled = getattr(context, "compiled", None)
         written = getattr(context if compiled is None else compiled, _WRITTEN[compiled is None], None)
         if written is not None:

@@ -83,9 +83,12 @@ class _ScopedContext(DefaultExecutionContext):
     ) -> Any:
         written = None
         if not getattr(connection, "partywall_first_contact", False):
-            statement, parameters, written = cls.partywall_texts.prepare(statement, args[0], dialect, scope_of(connection))
+            prepare = cls.partywall_texts.prepare
+            statement, parameters, written = prepare(statement, args[0], dialect, scope_of(connection))
             args = (parameters, *args[1:])
-        context = super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
+        context: Any = super()._init_statement(
+            dialect, connection, dbapi_connection, execution_options, statement, *args
+        )
         context.partywall_written = written
         if connection._has_events or connection.engine._has_events or dialect._has_events:
             remember(context)

@@ -10,7 +10,14 @@ from sqlalchemy.sql.compiler import GenericTypeCompiler, IdentifierPreparer
 
 from partywall.errors import RefusedStatementError
 
-__all__ = ["check_literal", "check_no_comment", "enclosed_text", "public_view", "scoped_preparer", "scoped_type_compiler"]
+__all__ = [
+    "check_literal",
+    "check_no_comment",
+    "enclosed_text",
+    "public_view",
+    "scoped_preparer",
+    "scoped_type_compiler",
+]
 
 # What SQLAlchemy replaces in printed text at execution: in a name or literal it would be replaced, too.
 _TOKEN = re.compile(r"__\[|%\(")

@@ -16,8 +16,8 @@ from partywall.rows.sqlite.views import FOREIGN_ROW
 __all__ = ["WalledConnection", "WalledCursor"]
 
 ALLOWED = frozenset(
-    "cursor commit rollback close interrupt execute executemany executescript getlimit getconfig".split()
-    + "in_transaction isolation_level autocommit row_factory text_factory".split()
+    {"cursor", "execute", "executemany", "executescript", "commit", "rollback", "interrupt", "close", "in_transaction"}
+    | {"getlimit", "getconfig", "isolation_level", "autocommit", "row_factory", "text_factory"}
 )
 """What may be used of a connection that has its wall. Everything else that sqlite3 offers is refused."""
 
@@ -63,7 +63,7 @@ def _closed(name: str) -> Any:
     def refuse() -> NoReturn:
         raise PartywallError(
             f"{name} of this connection reaches past the wall between tenants, so it is refused.\n"
-            "Before the wall is up, a 'connect' listener of the engine may use it; for all tenants use an unscoped engine."
+            "A 'connect' listener of the engine may use it, before the wall is up; so may an unscoped engine."
         )
 
     original = getattr(sqlite3.Connection, name)
@@ -162,13 +162,13 @@ class WalledCursor(sqlite3.Cursor):
             raise RefusedStatementError("EXPLAIN shows names that this wall keeps secret. Ask an unscoped engine.", sql)
         names, gate.unknown = gate.unknown, set()
         for name in names:
-            if not self._is_cte(gate, name):
+            if not self._is_cte(name):
                 self.close()
                 raise RefusedStatementError(
                     f"{name} is a table that nobody declared, or a CTE of the name of one: refused.", sql
                 )
 
-    def _is_cte(self, gate: Gate, name: str) -> bool:
+    def _is_cte(self, name: str) -> bool:
         """Whether a source can only have been a CTE: there is nothing else of that name."""
         quoted = name.replace('"', '""')
         try:

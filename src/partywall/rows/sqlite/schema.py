@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NO_PLAN", "ForeignKey", "Plan", "Schema", "Trigger", "folded", "is_row_local", "read_schema"]
+__all__ = ["NO_PLAN", "Ask", "ForeignKey", "Plan", "Schema", "Trigger", "folded", "is_row_local", "read_schema"]
 
-Ask = Callable[[str], list[tuple[Any, ...]]]
+Ask = Callable[[str], list[Any]]
 
 WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 _WRITE_OF_ACTION = {
@@ -168,16 +168,14 @@ def read_schema(ask: Ask) -> Schema:
         ask: Runs a query of ours, past the wall if there is one.
     """
     ((version,),) = ask("PRAGMA main.schema_version")
-    kinds = {
-        name: kind for name, kind in ask("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")
-    }
+    kinds: dict[str, str] = dict(ask("SELECT name, type FROM pragma_table_list WHERE schema = 'main'"))
     keys: dict[str, list[str]] = {}
     for table, column in ask(
         "SELECT m.name, c.name FROM main.sqlite_master AS m, pragma_table_info(m.name, 'main') AS c "
         "WHERE m.type = 'table' AND c.pk ORDER BY m.name, c.pk"
     ):
         keys.setdefault(table, []).append(column)
-    spelled = {folded(name): name for name in kinds}
+    spelled: dict[str, str] = {folded(name): name for name in kinds}
     rows = ask(
         'SELECT m.name, f."from", f."table", f."to", f.on_update, f.on_delete '
         "FROM main.sqlite_master AS m, pragma_foreign_key_list(m.name, 'main') AS f WHERE m.type = 'table'"

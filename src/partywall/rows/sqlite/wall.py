@@ -11,7 +11,7 @@ from typing import Any
 from partywall.errors import SetupError
 from partywall.rows.sqlite.authorizer import Gate
 from partywall.rows.sqlite.connection import WalledConnection
-from partywall.rows.sqlite.schema import Schema, read_schema
+from partywall.rows.sqlite.schema import Ask, Schema, read_schema
 from partywall.rows.sqlite.seals import Seals
 from partywall.rows.sqlite.views import Fence
 from partywall.tables import TableDescription, Tables, Visible
@@ -68,7 +68,7 @@ class SqliteWall:
                 "partywall.rows.sqlite.connection"
             )
 
-        def ask(sql: str) -> list[tuple[Any, ...]]:
+        def ask(sql: str) -> Any:
             return connection.cursor().execute(sql).fetchall()
 
         for pragma, value in _SETTINGS.items():
@@ -85,7 +85,7 @@ class SqliteWall:
             if each.writable is not Visible.NONE:
                 seals.add(each.key, gate.schema.exact(each.name) or "")
 
-        def ask_past_the_wall(sql: str) -> list[tuple[Any, ...]]:
+        def ask_past_the_wall(sql: str) -> Any:
             return ask(seals.sealed_question(sql))
 
         def reread() -> bool:
@@ -97,7 +97,7 @@ class SqliteWall:
         connection.partywall_gate = gate
         self._test(gate, ask)
 
-    def _known_schema(self, ask: Callable[[str], list[tuple[Any, ...]]]) -> Schema:
+    def _known_schema(self, ask: Ask) -> Schema:
         ((version,),) = ask("PRAGMA main.schema_version")
         with self._lock:
             if self._schema is None or self._schema.version != version:
@@ -123,7 +123,7 @@ class SqliteWall:
         if name is None:
             raise SetupError(
                 f"the table {description.key} is not in the database, so it cannot be walled.\n"
-                "Create it on an unscoped engine:  metadata.create_all(create_engine(url)). A walled connection creates "
+                "Create it on another engine:  metadata.create_all(create_engine(url)). A walled connection creates "
                 "nothing.\nA database in memory has to be shared with that engine:  "
                 "sqlite:///file:/name?vfs=memdb&uri=true"
             )
@@ -134,7 +134,7 @@ class SqliteWall:
             )
         return name
 
-    def _test(self, gate: Gate, ask: Callable[[str], list[tuple[Any, ...]]]) -> None:
+    def _test(self, gate: Gate, ask: Ask) -> None:
         """Ask every view for rows of a tenant that cannot be; SQLite names what is missing."""
         gate.tenant = secrets.token_bytes(16)
         try:
