@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from partywall.errors import RefusedStatementError
 from partywall.statements.refusals import unknown_table
 from partywall.statements.rules import Vocabulary
 from partywall.tables import TableDescription
@@ -59,6 +60,8 @@ class Names:
     def cte(self, table: exp.Table, ctes: Ctes) -> str | None:
         """Return the name with which the CTE that a table's name stands for is printed; None if it is no CTE's."""
         if table.args.get("db") is not None:
+            if self.vocabulary.is_walled and self.fold(table.this) in ctes:
+                raise RefusedStatementError(f"the CTE {table.name} bears the name of a table that is read: rename it.")
             return None
         return ctes.get(self.fold(table.this))
 
