@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from partywall.errors import ForeignTenantError, PartywallError, RefusedStatementError
-from partywall.rows.sqlite.authorizer import Gate
+from partywall.rows.sqlite.authorizer import Gate, Question
 from partywall.rows.sqlite.refusals import EXPLAINED, explain_refusal
 from partywall.rows.sqlite.schema import NO_PLAN, Plan, folded
 from partywall.rows.sqlite.seals import Seals
@@ -116,35 +116,39 @@ class WalledCursor(sqlite3.Cursor):
         return self
 
     def _send(self, gate: Gate, send: Callable[..., Any], sql: str, args: Any) -> None:
-        plan = self.connection.partywall_seals.plan(sql, gate.schema)
-        error = self._attempt(gate, plan, send, sql, args)
-        if error is not None and gate.refused is not None and plan.writes and self.connection.partywall_reread():
-            error = self._attempt(gate, self.connection.partywall_seals.plan(sql, gate.schema), send, sql, args)
+        seals = self.connection.partywall_seals
+        plan = seals.plan(sql, gate.schema)
+        error, refused = self._attempt(gate, plan, send, sql, args)
+        if refused is not None and plan.writes and self.connection.partywall_reread():
+            error, refused = self._attempt(gate, seals.plan(sql, gate.schema), send, sql, args)
         if plan is NO_PLAN and (gate.unknown or "explain" in sql.lower()):
             self._check_afterwards(gate, sql)  # also if it failed: on what, would tell
         if error is not None:
-            raise self._explained(error, gate, sql) from None
+            raise self._explained(error, refused, gate, sql) from None
 
-    def _attempt(self, gate: Gate, plan: Plan, send: Callable[..., Any], sql: str, args: Any) -> sqlite3.Error | None:
+    def _attempt(
+        self, gate: Gate, plan: Plan, send: Callable[..., Any], sql: str, args: Any
+    ) -> tuple[sqlite3.Error | None, Question | None]:
+        """Return the error, and the question that the gate answered with no."""
         gate.refused = None
         gate.unknown.clear()
         gate.plan, gate.is_ours = plan, True
         try:
             send(sql, *args)
         except sqlite3.Error as error:
-            return error
+            return error, gate.refused
         finally:
             gate.plan, gate.is_ours = NO_PLAN, False
-        return None
+        return None, None
 
     def _unsealed(self, sql: str) -> str:
         return self.connection.partywall_seals.without(sql)
 
-    def _explained(self, error: sqlite3.Error, gate: Gate, sql: str) -> Exception:
+    def _explained(self, error: sqlite3.Error, refused: Question | None, gate: Gate, sql: str) -> Exception:
         """Return the error as the application may see it: without the secret, and with our reason if it is ours."""
         text = str(error)
-        if gate.refused is not None:
-            return RefusedStatementError(explain_refusal(gate.refused, gate), self._unsealed(sql))
+        if refused is not None:
+            return RefusedStatementError(explain_refusal(refused, gate), self._unsealed(sql))
         if text == FOREIGN_ROW:
             return ForeignTenantError(
                 "this statement writes a row of another tenant, or one of all tenants; the row wall has stopped it.",
