@@ -48,6 +48,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rows.postgresql.ddl", "rows.postgresql.facts"),
     ("rows.postgresql.drift",),
     ("rows.postgresql.verify",),
+    ("rows.sqlite.schema",),
+    ("rows.sqlite.views",),
+    ("rows.sqlite.authorizer",),
+    ("rows.sqlite.refusals", "rows.sqlite.seals"),
+    ("rows.sqlite.connection",),
+    ("rows.sqlite.wall",),
     ("guard",),
     ("tenancy",),
     ("__init__",),
@@ -61,7 +67,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.__main__",),
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
-PACKAGES_WITHOUT_CODE = {"statements.__init__", "keys.__init__", "rows.__init__", "rows.postgresql.__init__"}
+PACKAGES_WITHOUT_CODE = {
+    "statements.__init__",
+    "keys.__init__",
+    "rows.__init__",
+    "rows.postgresql.__init__",
+    "rows.sqlite.__init__",
+}
 
 
 def modules() -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 import threading
 import weakref
@@ -23,6 +24,8 @@ from partywall.keys.physical import Physical, physical_metadata
 from partywall.rows.declaration import RowWall
 from partywall.rows.postgresql.drivers import Driver
 from partywall.rows.postgresql.session import TenantSetting
+from partywall.rows.sqlite.connection import WalledConnection
+from partywall.rows.sqlite.wall import SqliteWall
 from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
 from partywall.statements.execute import scope_of, scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
@@ -63,6 +66,7 @@ class Guard:
         self.allow_unscoped = allow_unscoped
         self.audit = audit
         self.metadata = metadata
+        self.bind_tenant: Callable[[Any], Any] | None = None
         self._plain = copy.copy(engine.dialect)
         self._unscoped: Any = None
         self._lock = threading.Lock()
@@ -173,7 +177,30 @@ class _GuardedConnection(Connection):
             self.guard.check(scope)
             self._record(scope, transaction)
             self._checked = scope
+            if transaction is not None:
+                self._show_rows_of(scope)
         return scope
+
+    def _show_rows_of(self, scope: Scope | None) -> None:
+        """Let the row wall show the rows of a scope, to the end of the transaction."""
+        if self.guard.vocabulary.is_walled:
+            _gate_of(self.info).let_in(scope.id if isinstance(scope, Tenant) else None, self.guard.bind_tenant)
+
+    def _rollback_impl(self) -> None:
+        try:
+            super()._rollback_impl()
+        finally:
+            self._leave_rows()
+
+    def _commit_impl(self) -> None:
+        try:
+            super()._commit_impl()
+        finally:
+            self._leave_rows()
+
+    def _leave_rows(self) -> None:
+        if self.guard.vocabulary.is_walled and self._still_open_and_dbapi_connection_is_valid:
+            self._show_rows_of(None)
 
     def _pin_session(self, pin: Pin) -> None:
         """Pin the Session's identity map again if expunge_all() has replaced it."""
@@ -232,6 +259,7 @@ class _GuardedConnection(Connection):
             self._record(scope, transaction)
         self._pin(transaction).meet(scope)
         self._checked = scope
+        self._show_rows_of(scope)
 
     def _record(self, scope: Scope, transaction: Any) -> None:
         if transaction is not None and transaction is not self._recorded_transaction:
@@ -447,11 +475,13 @@ def guard_engine(
     else:
         dialect.statement_compiler = scoped_compiler(dialect.statement_compiler, vocabulary)
         dialect.execution_ctx_cls = scoped_context(dialect.execution_ctx_cls, vocabulary)
-        dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
+        dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer, is_walled=vocabulary.is_walled)
         dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
     dialect.initialize = _first_contact(dialect.initialize)
     if dialect.name == "sqlite":
         event.listen(sync_engine, "connect", _check_foreign_keys)
+    if vocabulary.is_walled:
+        _wall_sqlite(sync_engine, guard)
     sync_engine.clear_compiled_cache()
     bases: tuple[type[_GuardedConnection], ...] = (_UnscopableConnection,) if allow_unscoped else (_GuardedConnection,)
     if setting is not None:
@@ -509,6 +539,62 @@ def _let_ride_along(dialect: Any, driver: Driver) -> None:
     dialect.do_execute = also(dialect.do_execute, is_single=True)
     dialect.do_execute_no_params = also(dialect.do_execute_no_params, is_single=True)
     dialect.do_executemany = also(dialect.do_executemany, is_single=False)
+
+
+_WALLED = "partywall_walled"
+
+
+def _wall_sqlite(engine: Engine, guard: Guard) -> None:
+    """Put the row wall up on every connection of an engine, once its 'connect' listeners have done."""
+    dialect: Any = engine.dialect
+    wall = SqliteWall(guard.vocabulary.tables, guard.vocabulary.may_call)
+    guard.bind_tenant = guard.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
+    dialect.connect = functools.partial(dialect.connect, factory=WalledConnection)
+    dialect.do_execute = _sealed(dialect.do_execute)
+    dialect.do_executemany = _sealed(dialect.do_executemany)
+    dialect.do_execute_no_params = _sealed(dialect.do_execute_no_params)
+
+    def checked_out(dbapi_connection: Any, record: Any, _proxy: Any) -> None:
+        is_async = hasattr(dbapi_connection, "run_async")
+        driver = dbapi_connection.driver_connection._conn if is_async else dbapi_connection
+        if getattr(driver, "partywall_gate", None) is None:
+            if is_async:  # in the thread of the connection
+                dbapi_connection.run_async(lambda connection: connection._execute(wall.put_up, driver))
+            else:
+                wall.put_up(driver)
+        record.info[_WALLED] = driver
+
+    def checked_in(_dbapi_connection: Any, record: Any) -> None:
+        driver = record.info.get(_WALLED)
+        if driver is not None:
+            driver.partywall_gate.let_in(None, None)
+
+    event.listen(engine, "checkout", checked_out)
+    event.listen(engine, "checkin", checked_in)
+
+
+def _gate_of(info: Any) -> Any:
+    driver = info.get(_WALLED)
+    if driver is None:
+        raise SetupError("this connection did not come from the pool of its engine, so it has no row wall.")
+    return driver.partywall_gate
+
+
+def _sealed(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the seal of the table that a statement of ours writes on it, in the last step before the cursor."""
+
+    def sealed(cursor: Any, statement: str, *args: Any, **kw: Any) -> Any:
+        context: Any = kw["context"] if "context" in kw else args[-1] if args else None
+        compiled = getattr(context, "compiled", None)
+        written = getattr(context if compiled is None else compiled, _WRITTEN[compiled is None], None)
+        if written is not None:
+            statement = context.root_connection.info[_WALLED].partywall_seals.sealed(statement, written)
+        return send(cursor, statement, *args, **kw)
+
+    return sealed
+
+
+_WRITTEN = {True: "partywall_written", False: "written"}
 
 
 def guard_of(dialect: Any) -> Guard | None:

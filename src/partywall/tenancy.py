@@ -153,6 +153,7 @@ class Tenancy:
             constructs=self.constructs,
             strict=self.strict,
             diagnostics=self.diagnostics,
+            is_walled=self.rows is not None and dialect == "sqlite" and not allow_unscoped,
         )
         if (self.strict or self.checker) and dialect in ("postgresql", "sqlite"):
             prove("SELECT 1", tables, dialect=dialect, tenant_parameters=frozenset())  # is what it needs installed?

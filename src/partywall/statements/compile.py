@@ -20,7 +20,7 @@ from sqlalchemy.sql.sqltypes import BOOLEANTYPE
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
-from partywall.statements.names import check_literal, check_no_comment, enclosed_text
+from partywall.statements.names import check_literal, check_no_comment, enclosed_text, public_view
 from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
 from partywall.statements.refusals import undeclared_column, where_a_row_lies
 from partywall.statements.rules import (
@@ -57,6 +57,9 @@ class ScopedCompiler(SQLCompiler):
     restricted: dict[str, TableDescription]
     used: dict[str, TableDescription]
 
+    written: str | None = None  # key of the table that the statement writes
+
+    _written_alias: Any = None  # by which it does
     _helpers = 0
 
     def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
@@ -85,6 +88,24 @@ class ScopedCompiler(SQLCompiler):
         if self.public:
             raise self._not_public("a set operation")
         return super().visit_compound_select(cs, *args, **kw)
+
+    def visit_table(self, table: Any, asfrom: bool = False, iscrud: bool = False, *args: Any, **kw: Any) -> str:
+        RULES["table"](table, self.vocabulary)
+        text: str = super().visit_table(table, asfrom, iscrud, *args, **kw)
+        if not text or not self.vocabulary.is_walled:
+            return text
+        alias = kw.get("enclosing_alias")
+        if iscrud or (alias is not None and alias is self._written_alias):
+            return f"main.{text}"
+        if self.public and self.vocabulary.describe(table).kind is Kind.TENANTS:
+            view = self.preparer.quote(public_view(table.name))
+            return view if alias is not None and alias.element is table else f"{view} AS {text}"
+        return text
+
+    def visit_alias(self, alias: Any, *args: Any, **kw: Any) -> Any:
+        if kw.get("iscrud") and kw.get("asfrom"):
+            self._written_alias = alias
+        return super().visit_alias(alias, *args, **kw)
 
     def visit_cte(self, cte: Any, *args: Any, **kw: Any) -> Any:
         RULES["cte"](cte, self.vocabulary)

@@ -56,6 +56,7 @@ def _unguarded() -> RefusedStatementError:
 
 class _ScopedContext(DefaultExecutionContext):
     partywall_texts: ClassVar[DriverTexts]
+    partywall_written: str | None = None  # the table that a string for the driver writes
     partywall_expected: Any = None  # what it is about to send, where somebody could change it
 
     def _exec_default_clause_element(self, column: Any, default: Any, type_: Any) -> Any:
@@ -82,10 +83,15 @@ class _ScopedContext(DefaultExecutionContext):
     def _init_statement(
         cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, statement: str, *args: Any
     ) -> Any:
+        written = None
         if not getattr(connection, "partywall_first_contact", False):
-            statement, parameters = cls.partywall_texts.prepare(statement, args[0], dialect, scope_of(connection))
+            prepare = cls.partywall_texts.prepare
+            statement, parameters, written = prepare(statement, args[0], dialect, scope_of(connection))
             args = (parameters, *args[1:])
-        context = super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
+        context: Any = super()._init_statement(
+            dialect, connection, dbapi_connection, execution_options, statement, *args
+        )
+        context.partywall_written = written
         if connection._has_events or connection.engine._has_events or dialect._has_events:
             remember(context)
         return context
@@ -250,6 +256,8 @@ def scoped_context(base: type[Any], vocabulary: Vocabulary) -> type[Any]:
             else:
                 parameters = [{**each, TENANT_PARAMETER: scope.id} for each in parameters]
         if compiled.schema_translate_map:
+            if vocabulary.is_walled:
+                raise RefusedStatementError("schema_translate_map leads past the row wall, which has one schema.")
             _check_schemas(execution_options.get("schema_translate_map") or {}, compiled, tables)
         context = pass_on(
             cls,

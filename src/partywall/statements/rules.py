@@ -52,6 +52,7 @@ class Vocabulary:
     constructs: frozenset[type[Any]] = frozenset()
     strict: bool = False
     diagnostics: bool = False
+    is_walled: bool = False  # views stand before SQLite's tables (rows/sqlite), so that writes have to name main
     _verdicts: dict[type[Any], str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def may_call(self, name: str) -> bool:

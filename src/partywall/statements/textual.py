@@ -102,6 +102,7 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
     def _print(self, scoped: ScopedText, binds: Any, kw: Any) -> str:
         self.restricted.update(scoped.restricted)
         self.used.update(scoped.used)
+        self.written = scoped.written or self.written
         for given in scoped.given:
             if given.parameter is None:
                 bind: BindParameter[Any] = BindParameter(None, given.value, unique=True)
