@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from sqlalchemy import Table, event
@@ -19,14 +20,15 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.schema import CreateTable, MetaData
 
-from partywall.errors import PartywallError, RefusedStatementError, SetupError, TenantChangedError
+from partywall.errors import NoTenantError, PartywallError, RefusedStatementError, SetupError, TenantChangedError
 from partywall.keys.physical import Physical, physical_metadata
 from partywall.rows.declaration import RowWall
 from partywall.rows.postgresql.drivers import Driver
+from partywall.rows.postgresql.self_test import SelfTest
 from partywall.rows.postgresql.session import TenantSetting
 from partywall.rows.sqlite.connection import WalledConnection
 from partywall.rows.sqlite.wall import SqliteWall
-from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
+from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, audit_log, current_scope
 from partywall.statements.execute import scope_of, scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
 from partywall.statements.orm import (
@@ -40,6 +42,7 @@ from partywall.statements.orm import (
 from partywall.statements.proving import checked_compiler, checked_context
 from partywall.statements.rules import Vocabulary
 from partywall.statements.textual import scoped_compiler
+from partywall.statements.vouched import Vouched
 
 __all__ = ["Guard", "guard_engine"]
 
@@ -56,12 +59,13 @@ class Guard:
         vocabulary: Vocabulary,
         *,
         allow_unscoped: bool,
-        audit: Callable[[Unscoped], None] | None,
+        audit: Callable[[Unscoped | Vouched], None] | None,
         metadata: Sequence[MetaData],
         setting: TenantSetting | None = None,
     ) -> None:
         self.engine = engine
         self.setting = setting
+        self.self_test: SelfTest | None = None
         self.vocabulary = vocabulary
         self.allow_unscoped = allow_unscoped
         self.audit = audit
@@ -91,6 +95,31 @@ class Guard:
         """Tell the application's audit hook that a transaction is unscoped; called once for each."""
         if isinstance(scope, Unscoped) and self.audit is not None:
             self.audit(scope)
+
+    @property
+    def has_row_wall(self) -> bool:
+        """Whether the database holds whatever is sent to the tenant: there is a row wall, and it passed its test."""
+        is_tested = self.self_test is not None and self.self_test.has_passed and not self.allow_unscoped
+        return is_tested or self.vocabulary.is_walled
+
+    def verify(self, bind: Engine | Connection) -> None:
+        """
+        Run the self-test of the row wall.
+
+        Raises:
+            SetupError: It does not hold, or there is none.
+        """
+        if self.self_test is None and not self.vocabulary.is_walled:
+            raise SetupError(
+                "no row wall holds this engine: on SQLite those that may be used unscoped have none, and see all rows."
+            )
+        with bind.connect() if isinstance(bind, Engine) else nullcontext(bind) as connection:
+            if self.self_test is not None:
+                dbapi_connection = connection.connection.dbapi_connection
+                try:
+                    self.self_test.run(dbapi_connection)
+                finally:
+                    self.engine.dialect.do_rollback(connection.connection)  # SQLite's is tested when it is put up
 
     def physical(self) -> Physical:
         """Return what the database gets for the tenancy's metadata."""
@@ -161,6 +190,26 @@ class _GuardedConnection(Connection):
     def _settle(self, scope: Scope | None, transaction: Any) -> None:  # noqa: ARG002  # a row wall needs it
         """Do what the walls in the database need before a statement is sent; asked until it is settled."""
         self._settled = scope
+
+    def accept(self, vouched: Vouched) -> None:
+        """
+        Let a statement run that nobody scopes but the database, and say so in the audit log.
+
+        Raises:
+            NoTenantError: No tenant is in scope.
+            RefusedStatementError: No wall in the database holds it.
+        """
+        if not isinstance(self.pinned_scope(), Tenant):
+            raise NoTenantError("no tenant is in scope, and a text that was vouched for needs one.", vouched.statement)
+        if not self.guard.has_row_wall:
+            raise RefusedStatementError(
+                "nobody can vouch for a statement here: it would be scoped by the database alone, and no row wall "
+                "holds this engine.\nDeclare one, Tenancy(..., rows=RowWall(...)), and guard without allow_unscoped.",
+                vouched.statement,
+            )
+        audit_log.warning("vouched: %s", vouched.reason, extra={"reason": vouched.reason})
+        if self.guard.audit is not None:
+            self.guard.audit(vouched)
 
     def _meet_scope(self, transaction: Any) -> Scope | None:
         if transaction is None:
@@ -434,7 +483,7 @@ def guard_engine(
     vocabulary: Vocabulary,
     *,
     allow_unscoped: bool,
-    audit: Callable[[Unscoped], None] | None,
+    audit: Callable[[Unscoped | Vouched], None] | None,
     metadata: Sequence[MetaData],
     checker: bool = False,
     rows: RowWall | None = None,
@@ -468,6 +517,10 @@ def guard_engine(
     guard = Guard(
         sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit, metadata=metadata, setting=setting
     )
+    if rows is not None and dialect.name == "postgresql":
+        guard.self_test = SelfTest(sync_engine, vocabulary.tables, rows, unscoped=allow_unscoped)
+        if rows.self_test and not allow_unscoped:
+            event.listen(sync_engine, "connect", guard.self_test.meet)
     dialect.partywall_guard = guard
     if checker:
         dialect.statement_compiler = checked_compiler(dialect.statement_compiler)

@@ -32,6 +32,7 @@ from partywall.statements.rules import (
     field_refused,
     named_source,
 )
+from partywall.statements.vouched import VouchedText
 from partywall.tables import Kind, TableDescription, Visible
 
 __all__ = ["TENANT_PARAMETER", "ScopedCompiler", "enclosed", "public_twin", "with_tenant_first"]
@@ -48,6 +49,7 @@ class ScopedCompiler(SQLCompiler):
         restricted: The tables of the statement of which a tenant sees only some rows. Without a tenant
             it may not run, unless all of them are the tenants table (`public_twin`).
         used: Every declared table of the statement.
+        vouched: The statement, if nobody scopes it but the database.
     """
 
     vocabulary: ClassVar[Vocabulary]
@@ -56,6 +58,7 @@ class ScopedCompiler(SQLCompiler):
 
     restricted: dict[str, TableDescription]
     used: dict[str, TableDescription]
+    vouched: VouchedText | None = None
 
     written: str | None = None  # key of the table that the statement writes
 
@@ -92,13 +95,14 @@ class ScopedCompiler(SQLCompiler):
     def visit_table(self, table: Any, asfrom: bool = False, iscrud: bool = False, *args: Any, **kw: Any) -> str:
         RULES["table"](table, self.vocabulary)
         text: str = super().visit_table(table, asfrom, iscrud, *args, **kw)
-        if not text or not self.vocabulary.is_walled:
-            return text
         alias = kw.get("enclosing_alias")
-        if iscrud or (alias is not None and alias is self._written_alias):
+        is_written = iscrud or (alias is not None and alias is self._written_alias)
+        if text and is_written and self.vocabulary.is_walled:
             return f"main.{text}"
-        if self.public and self.vocabulary.describe(table).kind is Kind.TENANTS:
-            view = self.preparer.quote(public_view(table.name))
+        is_looked_up = text and self.public and self.vocabulary.has_public_view
+        if is_looked_up and self.vocabulary.describe(table).kind is Kind.TENANTS:
+            schema = "" if table.schema is None else f"{self.preparer.quote(table.schema)}."
+            view = f"{schema}{self.preparer.quote(public_view(table.name))}"
             return view if alias is not None and alias.element is table else f"{view} AS {text}"
         return text
 

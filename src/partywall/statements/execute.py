@@ -22,6 +22,7 @@ from partywall.statements.proving import prove_compiled, prove_text
 from partywall.statements.refusals import foreign_value
 from partywall.statements.rules import Vocabulary
 from partywall.statements.sent import remember
+from partywall.statements.vouched import Vouched
 from partywall.statements.writes import ScopedWriter
 from partywall.tables import Kind, TableDescription, Tables
 
@@ -242,7 +243,9 @@ def scoped_context(base: type[Any], vocabulary: Vocabulary) -> type[Any]:
                 "Execute the statement itself: select(...), not select(...).compile(...).",
                 str(compiled),
             )
-        if is_strict and (type(scope) is Tenant or not compiled.restricted):
+        if compiled.vouched is not None:
+            connection.accept(Vouched(compiled.vouched.reason, str(compiled)))
+        elif is_strict and (type(scope) is Tenant or not compiled.restricted):
             prove_compiled(compiled, vocabulary)
         if compiled.restricted:
             if type(scope) is not Tenant:

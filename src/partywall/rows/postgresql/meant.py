@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from partywall.errors import SetupError
 from partywall.rows.declaration import RowWall
+from partywall.statements.names import public_view
 from partywall.tables import Kind, TableDescription, Tables, Visible
 
 __all__ = ["OWN_POLICY", "SCHEMA", "Meant", "Policy", "Relation", "literal", "meant", "quote"]
@@ -187,7 +188,7 @@ def _public_view(description: TableDescription, wall: RowWall, role: str, schema
         )
     return Relation(
         schema,
-        f"{description.name}_public",
+        public_view(description.name),
         MappingProxyType({role: READ}),
         columns=tuple(sorted(description.public)),
         base=(schema, description.name),
