@@ -109,7 +109,7 @@ SELECT pg_catalog.jsonb_build_object(
         SELECT coalesce(jsonb_agg(jsonb_build_object('name', r.rolname, 'super', r.rolsuper,
             'bypassrls', r.rolbypassrls, 'createrole', r.rolcreaterole, 'replication', r.rolreplication,
             'predefined', starts_with(r.rolname, 'pg_'), 'unscoped', r.rolname = {unscoped_role},
-            'owns', EXISTS (SELECT FROM walled w WHERE w.relowner = r.oid)
+            'owns', EXISTS (SELECT FROM walled w WHERE w.relowner = r.oid AND w.relkind <> 'v')
                 OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspowner = r.oid
                     AND n.nspname IN (SELECT nspname FROM asked UNION SELECT {schema}))
                 OR EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datdba = r.oid
@@ -119,10 +119,17 @@ SELECT pg_catalog.jsonb_build_object(
     'relations', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'schema', w.nspname, 'name', w.relname, 'kind', w.relkind,
-            'owner', pg_catalog.pg_get_userbyid(w.relowner),
+            'owner', pg_catalog.pg_get_userbyid(w.relowner), 'owner_is_unscoped', EXISTS (
+                SELECT FROM pg_catalog.pg_roles o, pg_catalog.pg_roles u
+                WHERE o.oid = w.relowner AND NOT o.rolsuper AND u.rolname = {unscoped_role}
+                    AND pg_catalog.pg_has_role(o.oid, u.oid, 'USAGE')
+            ),
             'enabled', w.relrowsecurity, 'forced', w.relforcerowsecurity,
             'active', pg_catalog.row_security_active(w.oid), 'pages', w.relpages,
-            'rules', w.relkind <> 'v' AND w.relhasrules,
+            'rules', (
+                SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_catalog.pg_rewrite r
+                WHERE r.ev_class = w.oid AND r.ev_type <> '1'
+            ),
             'options', coalesce(to_jsonb(w.reloptions), '[]'), 'grants', coalesce(g.given, '[]'),
             'resolves', pg_catalog.to_regclass(quote_ident(w.relname)) = w.oid,
             'definition', CASE WHEN w.relkind = 'v' THEN pg_catalog.pg_get_viewdef(w.oid) END,
