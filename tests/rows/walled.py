@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,17 +139,16 @@ class Walled:
             connection.execute(statement)
         self.become(connection, None)
 
-    def mend(self, connection: Connection, findings: list[Finding]) -> None:
-        """Run every remedy as it is printed: as the owner, or as a superuser where the owner may not."""
-        for remedy in dict.fromkeys(finding.remedy for finding in findings):
-            try:
-                with connection.begin_nested():
+    def mend(self, connection: Connection) -> None:
+        """Run every remedy as it is printed: as the owner as far as the owner may, then as a superuser."""
+        for _ in range(2):  # the second time for what hid behind the first
+            for remedy in dict.fromkeys(finding.remedy for finding in self.drift(connection)):
+                with contextlib.suppress(sa.exc.ProgrammingError), connection.begin_nested():
                     run(connection, f"SET LOCAL SESSION AUTHORIZATION {self.owner}")
                     run(connection, remedy)
-            except sa.exc.ProgrammingError:
-                run(connection, "RESET SESSION AUTHORIZATION")
+                self.become(connection, None)
+            for remedy in dict.fromkeys(finding.remedy for finding in self.drift(connection)):
                 run(connection, remedy)
-            self.become(connection, None)
 
 
 def run(connection: Connection, sql: str) -> Any:

@@ -151,7 +151,7 @@ def _check_stronger(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 "stronger role",
                 role,
                 f"the role can become {other['name']}, which {' and '.join(why)}.",
-                f"REVOKE {quote(other['name'])} FROM {quote(role)};",
+                f"REVOKE {', '.join(map(quote, other['through'] or [other['name']]))} FROM {quote(role)};",
             )
 
 
@@ -216,8 +216,8 @@ def _check_owners(whole: Meant, facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "owner",
                 relation.sql,
-                f"its owner {fact['owner']} inherits the privileges of {whole.unscoped_role}, so its views and functions "
-                "see the rows of all tenants.",
+                f"its owner {fact['owner']} inherits the privileges of {whole.unscoped_role}, so the owner's views and "
+                "functions see the rows of all tenants.",
                 f"REVOKE {unscoped_role} FROM {owner};  -- or: GRANT {unscoped_role} TO {owner} WITH INHERIT FALSE;",
             )
 
@@ -341,6 +341,21 @@ def _check_grants(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 f"{role} may not {', '.join(sorted(wanted))}.",
                 _sql(make(whole, relation)),
             )
+
+
+def _check_usage(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    lacking = {
+        relation.schema
+        for relation, fact in _tables(whole, facts)
+        if facts.name in relation.privileges and not fact["usage"]
+    }
+    for schema in sorted(lacking):
+        yield Finding(
+            "missing privilege",
+            schema,
+            f"{facts.name} may not use the schema.",
+            f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(facts.name)};",
+        )
 
 
 def _by_grantee(grants: list[dict[str, str]]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -478,6 +493,7 @@ _RULES: tuple[_Rule, ...] = (
     _check_policies,
     _check_views,
     _check_grants,
+    _check_usage,
     _check_children,
     _check_readers,
     _check_definers,
