@@ -27,7 +27,7 @@ class RowWall:
             the database's users cannot read them. None: a plain setting, which stops mistakes.
         token_lifetime: Seconds for which a sealed tenant holds; a transaction cannot be longer.
         transaction_pooler: PostgreSQL: whether a pooler may give each transaction another server process, which
-            costs a sealed tenant one more round trip.
+            costs a sealed tenant one more round trip (with asyncpg two).
         views: PostgreSQL: keys of the tables that are confined by a view of their name instead of a policy,
             for the sake of indexes that policies cannot use (LIKE, numeric, full text).
         base_schema: Schema that holds the tables behind those views.

@@ -74,6 +74,7 @@ def _put_up(whole: Meant, *, create_roles: bool) -> Iterator[str]:
     for relation in whole.relations:
         if relation.is_view:
             yield from view_statements(whole, relation)
+            continue
         yield from security_statements(relation)
         for policy in relation.policies:
             yield from policy_statements(relation, policy)
@@ -131,7 +132,7 @@ def grant_statements(whole: Meant, relation: Relation) -> Iterator[str]:
 
 
 def view_statements(whole: Meant, view: Relation) -> Iterator[str]:
-    """Yield what makes a view. A table that still has the view's name is moved first."""
+    """Yield what makes a view, with its privileges. A table that still has the view's name is moved first."""
     assert view.base is not None  # noqa: S101  # else it is none
     base = quote(*view.base)
     if view.where is not None:
@@ -146,17 +147,17 @@ def view_statements(whole: Meant, view: Relation) -> Iterator[str]:
             """
         )
         yield f"CREATE OR REPLACE VIEW {view.sql} AS SELECT * FROM {base} WHERE {view.where} WITH CHECK OPTION"
+        yield from grant_statements(whole, view)
         return
     assert view.columns is not None  # noqa: S101  # one kind or the other
     yield f"DROP VIEW IF EXISTS {view.sql}"
     yield f"CREATE VIEW {view.sql} AS SELECT {', '.join(map(quote, view.columns))} FROM {base}"
-    if view.owner is not None:
+    yield from grant_statements(whole, view)
+    if view.owner is not None:  # last: from then on it is no longer ours
         # To give it away takes an owner-to-be who may create there, for that moment.
         yield f"GRANT CREATE ON SCHEMA {quote(view.schema)} TO {quote(view.owner)}"
         yield f"ALTER VIEW {view.sql} OWNER TO {quote(view.owner)}"
         yield f"REVOKE CREATE ON SCHEMA {quote(view.schema)} FROM {quote(view.owner)}"
-        if view.owner in whole.roles:
-            yield f"REVOKE ALL ON {view.sql} FROM {quote(view.owner)}"
 
 
 def _take_down(whole: Meant) -> Iterator[str]:

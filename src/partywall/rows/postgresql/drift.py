@@ -142,7 +142,7 @@ def _check_stronger(whole: Meant, facts: Facts) -> Iterator[Finding]:
                     "owner",
                     role,
                     "the role owns a table of the wall, its schema or the database: it can take policies away.",
-                    f"REASSIGN OWNED BY {quote(role)} TO the_role_that_runs_migrations;",
+                    f"REASSIGN OWNED BY {quote(role)} TO {_owner(facts)};",
                 )
             continue
         why = [reason for key, reason in reasons.items() if other[key]]
@@ -151,8 +151,14 @@ def _check_stronger(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 "stronger role",
                 role,
                 f"the role can become {other['name']}, which {' and '.join(why)}.",
-                f"REVOKE {quote(other['name'])} FROM {quote(role)};",
+                f"REVOKE {', '.join(map(quote, other['through'] or [other['name']]))} FROM {quote(role)};",
             )
+
+
+def _owner(facts: Facts) -> str:
+    """Return who owns the wall, as far as can be seen."""
+    owner = None if facts.function is None else str(facts.function["owner"])
+    return "the_role_that_runs_migrations" if owner in (None, facts.name) else quote(str(owner))
 
 
 def _tables(whole: Meant, facts: Facts) -> Iterator[tuple[Relation, dict[str, Any]]]:
@@ -170,7 +176,7 @@ def _check_presence(whole: Meant, facts: Facts) -> Iterator[Finding]:
             continue
         what = "is missing" if fact is None else f"is of another kind ({fact['kind']}), which takes no policy"
         if relation.is_view:
-            remedy = _sql([*view_statements(whole, relation), *grant_statements(whole, relation)])
+            remedy = _sql(view_statements(whole, relation))
         else:
             remedy = "Create it, then run row_wall_ddl() again."
         yield Finding("relation", relation.sql, f"the {'view' if relation.is_view else 'table'} {what}.", remedy)
@@ -189,6 +195,30 @@ def _check_security(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 relation.sql,
                 "row security is not forced: the owner's views and functions see all rows.",
                 remedy,
+            )
+
+
+def _check_rules(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for relation, fact in _tables(whole, facts):
+        for name in fact["rules"]:
+            yield Finding(
+                "rule",
+                relation.sql,
+                f"the rule {name} rewrites statements, with the rights of the table's owner.",
+                f"DROP RULE {quote(name)} ON {relation.sql};",
+            )
+
+
+def _check_owners(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for relation, fact in _tables(whole, facts):
+        if fact["owner_is_unscoped"] and relation.policies and whole.unscoped_role is not None:
+            unscoped_role, owner = quote(whole.unscoped_role), quote(fact["owner"])
+            yield Finding(
+                "owner",
+                relation.sql,
+                f"its owner {fact['owner']} inherits the privileges of {whole.unscoped_role}, so the owner's views and "
+                "functions see the rows of all tenants.",
+                f"REVOKE {unscoped_role} FROM {owner};  -- or: GRANT {unscoped_role} TO {owner} WITH INHERIT FALSE;",
             )
 
 
@@ -258,10 +288,8 @@ def _check_views(whole: Meant, facts: Facts) -> Iterator[Finding]:
             continue
         fault = _fault_of_view(whole, relation, fact, facts)
         if fault:
-            remedy = [*view_statements(whole, relation), *grant_statements(whole, relation)]
-            if relation.owner is None:
-                remedy = [f"DROP VIEW {relation.sql}", *remedy]
-            yield Finding("view", relation.sql, f"the view {fault}.", _sql(remedy))
+            remedy = _sql([f"DROP VIEW {relation.sql}", *view_statements(whole, relation)])
+            yield Finding("view", relation.sql, f"the view {fault}.", remedy)
 
 
 def _fault_of_view(whole: Meant, view: Relation, fact: dict[str, Any], facts: Facts) -> str:
@@ -292,11 +320,13 @@ def _check_grants(whole: Meant, facts: Facts) -> Iterator[Finding]:
     role = facts.name
     for relation, fact in _tables(whole, facts):
         wanted = relation.privileges.get(role, frozenset())
-        remedy = _sql(grant_statements(whole, relation))
+        make = view_statements if relation.is_view else grant_statements
         for grantee, privileges in _by_grantee(fact["grants"]):
             excess = privileges - (wanted if grantee == role else frozenset())
             if excess:
                 revoke = f"REVOKE {', '.join(sorted(excess))} ON {relation.sql} FROM {_grantee(grantee)};"
+                if relation.owner is not None:  # who may revoke, and nobody else
+                    revoke = _sql(view_statements(whole, relation))
                 yield Finding(
                     "privilege",
                     relation.sql,
@@ -305,7 +335,27 @@ def _check_grants(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 )
             wanted -= privileges
         if wanted:
-            yield Finding("missing privilege", relation.sql, f"{role} may not {', '.join(sorted(wanted))}.", remedy)
+            yield Finding(
+                "missing privilege",
+                relation.sql,
+                f"{role} may not {', '.join(sorted(wanted))}.",
+                _sql(make(whole, relation)),
+            )
+
+
+def _check_usage(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    lacking = {
+        relation.schema
+        for relation, fact in _tables(whole, facts)
+        if facts.name in relation.privileges and not fact["usage"]
+    }
+    for schema in sorted(lacking):
+        yield Finding(
+            "missing privilege",
+            schema,
+            f"{facts.name} may not use the schema.",
+            f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(facts.name)};",
+        )
 
 
 def _by_grantee(grants: list[dict[str, str]]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -388,6 +438,10 @@ def _check_function(whole: Meant, facts: Facts) -> Iterator[Finding]:
     if found is None:
         yield Finding("function", name, "the function that says who the tenant is is missing.", remedy)
         return
+    if found["own"]:
+        yield Finding(
+            "function", name, f"{facts.name} owns it, or can.", f"ALTER FUNCTION {name} OWNER TO CURRENT_USER;"
+        )
     as_meant = {
         "body": body(wall, whole.tables.tenant_type),
         "definer": wall.is_sealed,
@@ -398,7 +452,6 @@ def _check_function(whole: Meant, facts: Facts) -> Iterator[Finding]:
         "config": ["search_path=pg_catalog, pg_temp"] if wall.is_sealed else None,
         "atomic": False,
         "leakproof": False,
-        "own": False,
         "callable": True,
         "overloads": 1,
     }
@@ -431,17 +484,20 @@ _RULES: tuple[_Rule, ...] = (
     _check_version,
     _check_role,
     _check_stronger,
+    _check_function,
+    _check_keys,
     _check_presence,
     _check_security,
+    _check_rules,
+    _check_owners,
     _check_policies,
     _check_views,
     _check_grants,
+    _check_usage,
     _check_children,
     _check_readers,
     _check_definers,
     _check_leakproof,
     _check_creates,
-    _check_function,
-    _check_keys,
     _check_revoked,
 )

@@ -68,7 +68,8 @@ walled AS (
 privilege AS (
     SELECT c.oid, acl.grantee, acl.privilege_type FROM pg_catalog.pg_class c,
         LATERAL aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) acl
-    WHERE acl.grantee IN (SELECT oid FROM grantee) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    WHERE acl.grantee IN (SELECT oid FROM grantee) AND acl.grantee <> c.relowner
+        AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     UNION SELECT a.attrelid, acl.grantee, acl.privilege_type FROM pg_catalog.pg_attribute a,
         LATERAL aclexplode(a.attacl) acl
     WHERE a.attacl IS NOT NULL AND acl.grantee IN (SELECT oid FROM grantee)
@@ -109,7 +110,11 @@ SELECT pg_catalog.jsonb_build_object(
         SELECT coalesce(jsonb_agg(jsonb_build_object('name', r.rolname, 'super', r.rolsuper,
             'bypassrls', r.rolbypassrls, 'createrole', r.rolcreaterole, 'replication', r.rolreplication,
             'predefined', starts_with(r.rolname, 'pg_'), 'unscoped', r.rolname = {unscoped_role},
-            'owns', EXISTS (SELECT FROM walled w WHERE w.relowner = r.oid)
+            'through', (
+                SELECT jsonb_agg(pg_catalog.pg_get_userbyid(m.roleid)) FROM pg_catalog.pg_auth_members m, me
+                WHERE m.member = me.oid AND pg_catalog.pg_has_role(m.roleid, r.oid, 'MEMBER')
+            ),
+            'owns', EXISTS (SELECT FROM walled w WHERE w.relowner = r.oid AND w.relkind <> 'v')
                 OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspowner = r.oid
                     AND n.nspname IN (SELECT nspname FROM asked UNION SELECT {schema}))
                 OR EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datdba = r.oid
@@ -119,10 +124,17 @@ SELECT pg_catalog.jsonb_build_object(
     'relations', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
             'schema', w.nspname, 'name', w.relname, 'kind', w.relkind,
-            'owner', pg_catalog.pg_get_userbyid(w.relowner),
+            'owner', pg_catalog.pg_get_userbyid(w.relowner), 'owner_is_unscoped', EXISTS (
+                SELECT FROM pg_catalog.pg_roles o, pg_catalog.pg_roles u
+                WHERE o.oid = w.relowner AND NOT o.rolsuper AND u.rolname = {unscoped_role}
+                    AND pg_catalog.pg_has_role(o.oid, u.oid, 'USAGE')
+            ),
             'enabled', w.relrowsecurity, 'forced', w.relforcerowsecurity,
             'active', pg_catalog.row_security_active(w.oid), 'pages', w.relpages,
-            'rules', w.relkind <> 'v' AND w.relhasrules,
+            'rules', (
+                SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_catalog.pg_rewrite r
+                WHERE r.ev_class = w.oid AND r.ev_type <> '1'
+            ),
             'options', coalesce(to_jsonb(w.reloptions), '[]'), 'grants', coalesce(g.given, '[]'),
             'resolves', pg_catalog.to_regclass(quote_ident(w.relname)) = w.oid,
             'definition', CASE WHEN w.relkind = 'v' THEN pg_catalog.pg_get_viewdef(w.oid) END,
@@ -132,6 +144,13 @@ SELECT pg_catalog.jsonb_build_object(
                     AND d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
                 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.oid <> w.oid
                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE r.ev_class = w.oid
+            ),
+            'usage', EXISTS (
+                SELECT FROM me WHERE pg_catalog.has_schema_privilege(me.oid, w.nspname, 'USAGE')
+            ),
+            'readable', EXISTS (
+                SELECT FROM me WHERE pg_catalog.has_schema_privilege(me.oid, w.nspname, 'USAGE')
+                    AND pg_catalog.has_table_privilege(me.oid, w.oid, 'SELECT')
             ),
             'columns', (
                 SELECT jsonb_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
@@ -189,10 +208,10 @@ SELECT pg_catalog.jsonb_build_object(
             'grants', (
                 SELECT jsonb_agg(DISTINCT coalesce(pg_catalog.pg_get_userbyid(nullif(acl.grantee, 0)), 'PUBLIC'))
                 FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
-                WHERE acl.grantee IN (SELECT oid FROM grantee)
+                WHERE acl.grantee IN (SELECT oid FROM grantee) AND acl.grantee <> p.proowner
             ))), '[]')
         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-        WHERE p.prosecdef AND p.proowner IN (SELECT oid FROM seer)
+        WHERE p.prosecdef AND p.proowner IN (SELECT oid FROM seer) AND p.proowner NOT IN (SELECT oid FROM me)
             AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
             AND NOT (n.nspname = {schema} AND p.proname = 'tenant_id' AND p.pronargs = 0)
             AND EXISTS (SELECT FROM reach r WHERE pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE'))
@@ -211,12 +230,13 @@ SELECT pg_catalog.jsonb_build_object(
                 coalesce(pg_catalog.pg_get_userbyid(nullif(acl.grantee, 0)), 'PUBLIC') AS grantee, 'SCHEMA' AS what
             FROM pg_catalog.pg_namespace n,
                 LATERAL aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) acl
-            WHERE acl.grantee IN (SELECT oid FROM grantee) AND acl.privilege_type = 'CREATE'
+            WHERE acl.grantee IN (SELECT oid FROM grantee) AND acl.grantee <> n.nspowner
+                AND acl.privilege_type = 'CREATE'
             UNION SELECT quote_ident(d.datname), coalesce(pg_catalog.pg_get_userbyid(nullif(acl.grantee, 0)), 'PUBLIC'),
                 'DATABASE'
             FROM pg_catalog.pg_database d, LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) acl
             WHERE d.datname = current_database() AND acl.grantee IN (SELECT oid FROM grantee)
-                AND acl.privilege_type = 'CREATE'
+                AND acl.grantee <> d.datdba AND acl.privilege_type = 'CREATE'
         ) c
     ),
     'keys', (

@@ -14,7 +14,7 @@ from partywall.rows.postgresql.facts import Facts, ask
 from partywall.rows.postgresql.meant import Meant, literal, meant, quote
 from partywall.tables import Tables
 
-__all__ = ["verify"]
+__all__ = ["canary", "verify"]
 
 CANARY_PAGES = 100  # of each table at most, so that a table without an index is not read whole
 
@@ -47,7 +47,7 @@ def verify(
     else:
         found += [each for each in findings(whole, facts) if each.rule not in BREAKS_ONLY]
     if not found and not unscoped:  # else the rest would say the same again, or fail
-        found = [*_session(whole, facts), *_canary(connection, whole, facts)]
+        found = [*_session(whole, facts), *canary(connection, whole, facts)]
     if found:
         raise SetupError(
             f"the row wall does not hold the role {role}:\n" + "\n".join(f"- {finding}" for finding in found)
@@ -81,13 +81,14 @@ def _session(whole: Meant, facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _canary(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Finding]:
+def canary(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Finding]:
     """Yield the tables that show a row to nobody's tenant: whatever the catalogs say, it is tried."""
     questions = []
     for relation in whole.relations:
-        if relation.tenant_column is None:
+        fact = facts.relations[relation.schema, relation.name]
+        if relation.tenant_column is None or not fact["readable"]:
             continue
-        pages = max(1, facts.relations[relation.schema, relation.name]["pages"])
+        pages = max(1, fact["pages"])
         sample = "" if relation.is_view else f" TABLESAMPLE SYSTEM ({min(100.0, 100 * CANARY_PAGES / pages):.6f})"
         questions.append(
             f"SELECT {literal(relation.sql)} WHERE EXISTS "
