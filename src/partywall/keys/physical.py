@@ -143,11 +143,12 @@ class _Keys:
             )
 
     def _primary_key(self) -> None:
-        if self.description.ids_repeat:
-            keys = [self.physical.c[each.key] for each in self.logical.primary_key.columns]
-            generated = self.logical.autoincrement_column
-            for each in keys:
+        keys = [self.physical.c[each.key] for each in self.logical.primary_key.columns]
+        generated = self.logical.autoincrement_column
+        if self.description.ids_repeat or self.description.kind is Kind.TENANTS:
+            for each in keys:  # which SQLAlchemy no longer guesses when they are part of another key
                 each.autoincrement = generated is not None and each.key == generated.key
+        if self.description.ids_repeat:
             self.tenant.primary_key = True
             self.tenant.autoincrement = False
             given: Any = self.logical.primary_key

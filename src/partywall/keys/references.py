@@ -87,7 +87,7 @@ class References:
             self._check_unique(key, referenced)
             return self._made(key, columns, referenced, **_actions(key))
         tenant_column = self._column(key.table, source)
-        self._check_unique(key, referenced)
+        self._check_unique(key, referenced, self._column(referenced[0].table, target))
         self._derived.append(key)
         self._ensure_unique(referenced, target)
         self._check_shared_rows(key, source, columns)
@@ -145,9 +145,13 @@ class References:
 
     # Unique keys to refer to.
 
-    def _check_unique(self, key: ForeignKeyConstraint, referenced: list[Column[Any]]) -> None:
+    def _check_unique(
+        self, key: ForeignKeyConstraint, referenced: list[Column[Any]], tenant_column: Column[Any] | None = None
+    ) -> None:
+        """Refuse to refer to what is not unique; where the tenant is added, what is unique in a tenant will do."""
         names = {column.name for column in referenced}
-        if not any(names == unique for unique in _unique_keys(referenced[0].table)):
+        wanted = [names] if tenant_column is None else [names, {tenant_column.name, *names}]
+        if not any(unique in wanted for unique in _unique_keys(referenced[0].table)):
             table = referenced[0].table
             _refuse(
                 key,

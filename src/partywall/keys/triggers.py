@@ -52,7 +52,7 @@ def set_on_delete(key: ForeignKeyConstraint, action: str) -> Trigger:
     criteria = " AND ".join(f"{_quote(column.name)} = OLD.{_quote(other.name)}" for column, other in pairs)
     values = ", ".join(f"{_quote(column.name)} = {_value(column, action)}" for column, _ in pairs[1:])
     columns = "_".join(column.name for column, _ in pairs[1:])
-    name = _quote(f"tr_{child.name}_{columns}_{action.lower().replace(' ', '_')}")
+    name = _quote(f"tr_{child.name}_{columns}_{parent.name}_{action.lower().replace(' ', '_')}")
     return Trigger(
         name if parent.schema is None else f"{_quote(parent.schema)}.{name}",
         child,
