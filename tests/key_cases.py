@@ -389,9 +389,7 @@ def on_delete_set_default(metadata: MetaData) -> None:
             - ALTER TABLE people ADD FOREIGN KEY(team_id) REFERENCES teams (id)
             - ALTER TABLE teams ADD FOREIGN KEY(leader_id) REFERENCES people (id) ON DELETE SET NULL
             + ALTER TABLE people ADD CONSTRAINT fk_people_tenant_id_team_id FOREIGN KEY(tenant_id, team_id) REFERENCES teams (tenant_id, id)
-            + ALTER TABLE people ADD CONSTRAINT fk_people_tenant_id_tenants FOREIGN KEY(tenant_id) REFERENCES tenants (id)
             + ALTER TABLE teams ADD CONSTRAINT fk_teams_tenant_id_leader_id FOREIGN KEY(tenant_id, leader_id) REFERENCES people (tenant_id, id) ON DELETE SET NULL (leader_id)
-            + ALTER TABLE teams ADD CONSTRAINT fk_teams_tenant_id_tenants FOREIGN KEY(tenant_id) REFERENCES tenants (id)
     """,
     sqlite="""
         CREATE TABLE people
@@ -450,9 +448,7 @@ def a_cycle_that_is_deferred(metadata: MetaData) -> None:
             - ALTER TABLE people ADD CONSTRAINT fk_people_team_id FOREIGN KEY(team_id) REFERENCES teams (id)
             - ALTER TABLE teams ADD CONSTRAINT fk_teams_leader_id FOREIGN KEY(leader_id) REFERENCES people (id)
             + ALTER TABLE people ADD CONSTRAINT fk_people_team_id FOREIGN KEY(tenant_id, team_id) REFERENCES teams (tenant_id, id)
-            + ALTER TABLE people ADD CONSTRAINT fk_people_tenant_id_tenants FOREIGN KEY(tenant_id) REFERENCES tenants (id)
             + ALTER TABLE teams ADD CONSTRAINT fk_teams_leader_id FOREIGN KEY(tenant_id, leader_id) REFERENCES people (tenant_id, id)
-            + ALTER TABLE teams ADD CONSTRAINT fk_teams_tenant_id_tenants FOREIGN KEY(tenant_id) REFERENCES tenants (id)
     """,
     sqlite="""
         CREATE TABLE people
@@ -833,9 +829,9 @@ def one_table_as_written(metadata: MetaData) -> None:
 @case(
     """
         CREATE TABLE people
-            - CONSTRAINT uq_names UNIQUE (first, last) DEFERRABLE INITIALLY DEFERRED
+            - CONSTRAINT uq_names UNIQUE (first, last)
             - UNIQUE (email)
-            + CONSTRAINT uq_names UNIQUE (tenant_id, first, last) DEFERRABLE INITIALLY DEFERRED
+            + CONSTRAINT uq_names UNIQUE (tenant_id, first, last)
             + UNIQUE (tenant_id, email)
         and
             - CREATE UNIQUE INDEX ix_people_badge ON people (badge)
@@ -851,8 +847,21 @@ def unique_keys(metadata: MetaData) -> None:
         Column("desk", Integer, index=True),
         Column("first", String),
         Column("last", String),
-        UniqueConstraint("first", "last", name="uq_names", deferrable=True, initially="DEFERRED"),
+        UniqueConstraint("first", "last", name="uq_names"),
     )
+
+
+@case(
+    """
+        CREATE TABLE people
+            - CONSTRAINT uq_place UNIQUE (place) DEFERRABLE INITIALLY DEFERRED
+            + CONSTRAINT uq_place UNIQUE (tenant_id, place) DEFERRABLE INITIALLY DEFERRED
+    """,
+    only="postgresql",
+)
+def a_unique_key_that_is_deferrable(metadata: MetaData) -> None:
+    key = UniqueConstraint("place", name="uq_place", deferrable=True, initially="DEFERRED")
+    scoped(metadata, "people", Column("place", Integer), key)
 
 
 @case()
@@ -1053,6 +1062,14 @@ def a_sequence(metadata: MetaData) -> None:
     numbers = Sequence("numbers", start=100, metadata=metadata)
     columns = (Column("id", Integer, numbers, server_default=numbers.next_value(), primary_key=True),)
     Table("tasks", metadata, *columns, Column("tenant_id", Integer, nullable=False))
+
+
+@case(
+    only="postgresql",
+)
+def sequences_and_enums_of_the_metadata(metadata: MetaData) -> None:
+    Sequence("numbers", metadata=metadata)
+    scoped(metadata, "things", Column("colour", Enum("red", "blue", name="colour", metadata=metadata)))
 
 
 class Colour(enum.Enum):

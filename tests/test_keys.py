@@ -24,7 +24,7 @@ def changes_of(case: Case, dialect: str) -> str:
     """
     tenancy = case.tenancy()
     (physical,) = tenancy.physical_metadata(dialect=dialect)
-    before, after = (_lines(metadata, dialect) for metadata in (tenancy.metadata[0], physical))
+    before, after = (lines_of(metadata, dialect) for metadata in (tenancy.metadata[0], physical))
     changes = []
     for name in sorted(before.keys() | after.keys()):
         gone, new = Counter(before.get(name, ())), Counter(after.get(name, ()))
@@ -37,7 +37,7 @@ def changes_of(case: Case, dialect: str) -> str:
 USUAL = re.compile(r"CONSTRAINT fk_(\w+)_tenant_id_tenants FOREIGN KEY\(tenant_id\) REFERENCES tenants \(id\)")
 
 
-def _lines(metadata: MetaData, dialect: str) -> dict[str, list[str]]:
+def lines_of(metadata: MetaData, dialect: str) -> dict[str, list[str]]:
     """Return the lines of the DDL that creates tables, by table, and all other statements."""
     lines: dict[str, list[str]] = {}
 

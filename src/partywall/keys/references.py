@@ -281,13 +281,15 @@ class References:
         tables = [each for each in self.counterparts.values() if isinstance(each, Table)]
         ordered: Any = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]  # SQLAlchemy's
         apart = [key for table, keys in ordered if table is None for key in keys]
+        of_cycles = {key.table for key in apart}
         for key in apart:
+            if key.referred_table in of_cycles:
+                key.use_alter = True  # known now, so nobody need be warned
             if key.name is None:
                 key.name = conv(f"fk_{key.table.name}_{'_'.join(each.name for each in key.columns)}")
         for logical, action in self._triggers:
             key = self.counterparts[logical]
-            # In a cycle the referenced table may be created last.
-            set_on_delete(key, action).create_after(key.table.metadata if key in apart else key.table)
+            set_on_delete(key, action).create_with(in_cycle=key in apart)
 
 
 _SETS = ("SET NULL", "SET DEFAULT")
