@@ -87,7 +87,7 @@ class References:
             self._check_unique(key, referenced)
             return self._made(key, columns, referenced, **_actions(key))
         tenant_column = self._column(key.table, source)
-        self._check_unique(key, referenced)
+        self._check_unique(key, referenced, self._column(referenced[0].table, target))
         self._derived.append(key)
         self._ensure_unique(referenced, target)
         self._check_shared_rows(key, source, columns)
@@ -145,9 +145,13 @@ class References:
 
     # Unique keys to refer to.
 
-    def _check_unique(self, key: ForeignKeyConstraint, referenced: list[Column[Any]]) -> None:
+    def _check_unique(
+        self, key: ForeignKeyConstraint, referenced: list[Column[Any]], tenant_column: Column[Any] | None = None
+    ) -> None:
+        """Refuse to refer to what is not unique; where the tenant is added, what is unique in a tenant will do."""
         names = {column.name for column in referenced}
-        if not any(names == unique for unique in _unique_keys(referenced[0].table)):
+        wanted = [names] if tenant_column is None else [names, {tenant_column.name, *names}]
+        if not any(unique in wanted for unique in _unique_keys(referenced[0].table)):
             table = referenced[0].table
             _refuse(
                 key,
@@ -277,13 +281,15 @@ class References:
         tables = [each for each in self.counterparts.values() if isinstance(each, Table)]
         ordered: Any = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]  # SQLAlchemy's
         apart = [key for table, keys in ordered if table is None for key in keys]
+        of_cycles = {key.table for key in apart}
         for key in apart:
+            if key.referred_table in of_cycles:
+                key.use_alter = True  # known now, so nobody need be warned
             if key.name is None:
                 key.name = conv(f"fk_{key.table.name}_{'_'.join(each.name for each in key.columns)}")
         for logical, action in self._triggers:
             key = self.counterparts[logical]
-            # In a cycle the referenced table may be created last.
-            set_on_delete(key, action).create_after(key.table.metadata if key in apart else key.table)
+            set_on_delete(key, action).create_with(in_cycle=key in apart)
 
 
 _SETS = ("SET NULL", "SET DEFAULT")
