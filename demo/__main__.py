@@ -14,9 +14,11 @@ from demo import report
 from demo.books import look
 from demo.check import ask
 from demo.check_hostile import ATTACKED, try_to_read, try_to_write
+from demo.check_keys import try_to_point
 from demo.check_text import ask_text
 from demo.check_writes import carry_out
 from demo.hostile import HOSTILE_READS, Hostile
+from demo.hostile_keys import HOSTILE_KEYS
 from demo.hostile_writes import HOSTILE_WRITES
 from demo.load import World, open_world
 from demo.questions import QUESTIONS
@@ -72,8 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for write in progress.track(_possible(HOSTILE_WRITES, world), description="trying to write")
             for tenant_id in tenants
         ]
+        pointed = [
+            try_to_point(attempt, world.plain, tenant_id, other)
+            for attempt in progress.track(HOSTILE_KEYS, description="trying to point")
+            for tenant_id, other in zip(tenants, reversed(tenants), strict=True)
+        ]
         untouched = look(world.plain) == before
-    findings = report.Findings(asked, texts, written, reads, writes, untouched, time.monotonic() - began)
+    findings = report.Findings(asked, texts, written, reads, writes, pointed, untouched, time.monotonic() - began)
     report.print_findings(console, world, findings, repeat=options.repeat)
     return findings.exit_status
 

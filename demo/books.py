@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from demo.models import Base
 
-__all__ = ["Books", "difference", "look", "look_at", "own"]
+__all__ = ["DIALECTS", "Books", "difference", "look", "look_at", "own"]
 
 Books = Mapping[tuple[str, int | None], tuple[int, int]]
 """A table and whose rows (None: nobody's) to how many there are and their checksum, whatever their order."""

@@ -2,7 +2,8 @@
 The same questions as one has to write them without partywall: every table of every part filtered by hand.
 
 Each function has the name of its question. Where a filter can be put on after the fact it is; where a question has an
-outer join, a subquery or a set operation, it has to be written anew.
+outer join, a subquery or a set operation, it has to be written anew. All distributors have the same keys, so what a
+relationship loads, and the EXISTS that it makes, has to be filtered as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from datetime import date
 from typing import Any
 
 from sqlalchemy import and_, distinct, extract, func, literal, select
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, with_loader_criteria
+from sqlalchemy.orm.interfaces import ORMOption
 
 from demo import questions
 from demo.models import Customer, LineItem, Nation, Order, Part, PartSupplier, Supplier
@@ -32,6 +34,11 @@ def own(tenant_id: int, *entities: Any) -> list[Any]:
     return [entity.tenant_id == tenant_id for entity in entities]
 
 
+def loads(tenant_id: int, *entities: Any) -> list[ORMOption]:
+    """Return the filter of what relationships load, for each of some entities."""
+    return [with_loader_criteria(entity, entity.tenant_id == tenant_id) for entity in entities]
+
+
 def pricing_summary(tenant_id: int) -> Selection:
     return questions.pricing_summary().where(*own(tenant_id, LineItem))
 
@@ -41,8 +48,16 @@ def shipping_priority(tenant_id: int) -> Selection:
 
 
 def late_orders(tenant_id: int) -> Selection:
-    # The relationship compares the tenant too, so its EXISTS needs no filter.
-    return questions.late_orders().where(*own(tenant_id, Order))
+    return (
+        select(Order.o_orderpriority, func.count())
+        .where(
+            Order.o_orderdate.between(date(1993, 7, 1), date(1993, 9, 30)),
+            Order.lines.any(and_(LineItem.l_commitdate < LineItem.l_receiptdate, *own(tenant_id, LineItem))),
+            *own(tenant_id, Order),
+        )
+        .group_by(Order.o_orderpriority)
+        .order_by(Order.o_orderpriority)
+    )
 
 
 def local_suppliers(tenant_id: int) -> Selection:
@@ -122,8 +137,29 @@ def large_orders(tenant_id: int) -> Selection:
 
 
 def waiting_orders(tenant_id: int) -> Selection:
-    # Again the relationships compare the tenant in both EXISTS.
-    return questions.waiting_orders().where(*own(tenant_id, Supplier, LineItem, Order))
+    other, other_late = aliased(LineItem), aliased(LineItem)
+    times = func.count()
+    return (
+        select(Supplier.s_name, times)
+        .join(LineItem, LineItem.l_suppkey == Supplier.s_suppkey)
+        .join(LineItem.order)
+        .where(
+            Order.o_orderstatus == "F",
+            LineItem.l_receiptdate > LineItem.l_commitdate,
+            Order.lines.of_type(other).any(and_(other.l_suppkey != LineItem.l_suppkey, *own(tenant_id, other))),
+            ~Order.lines.of_type(other_late).any(
+                and_(
+                    other_late.l_suppkey != LineItem.l_suppkey,
+                    other_late.l_receiptdate > other_late.l_commitdate,
+                    *own(tenant_id, other_late),
+                )
+            ),
+            *own(tenant_id, Supplier, LineItem, Order),
+        )
+        .group_by(Supplier.s_name)
+        .order_by(times.desc(), Supplier.s_name)
+        .limit(100)
+    )
 
 
 def sleeping_customers(tenant_id: int) -> Selection:
@@ -132,7 +168,11 @@ def sleeping_customers(tenant_id: int) -> Selection:
     )
     sleeping = (
         select(func.substr(Customer.c_phone, 1, 2).label("code"), Customer.c_acctbal)
-        .where(Customer.c_acctbal > average, ~Customer.orders.any(), *own(tenant_id, Customer))
+        .where(
+            Customer.c_acctbal > average,
+            ~Customer.orders.any(*own(tenant_id, Order)),
+            *own(tenant_id, Customer),
+        )
         .subquery()
     )
     return (
@@ -218,12 +258,12 @@ def presence(tenant_id: int) -> Selection:
 
 
 def latest_orders(tenant_id: int) -> Selection:
-    return questions.latest_orders().where(*own(tenant_id, Order))
+    return questions.latest_orders().where(*own(tenant_id, Order)).options(*loads(tenant_id, LineItem))
 
 
 def richest_customers(tenant_id: int) -> Selection:
-    return questions.richest_customers().where(*own(tenant_id, Customer))
+    return questions.richest_customers().where(*own(tenant_id, Customer)).options(*loads(tenant_id, Order, LineItem))
 
 
 def largest_orders(tenant_id: int) -> Selection:
-    return questions.largest_orders().where(*own(tenant_id, Order))
+    return questions.largest_orders().where(*own(tenant_id, Order)).options(*loads(tenant_id, Customer))

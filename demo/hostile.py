@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
+    delete,
     exists,
     extract,
     func,
@@ -35,16 +36,17 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Session, aliased, joinedload, make_transient_to_detached
+from sqlalchemy.orm import Session, aliased, joinedload, lazyload, make_transient_to_detached
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import UserDefinedType
 
-from demo.models import Customer, Distributor, Order, Supplier
+from demo.models import Customer, Distributor, LineItem, Order, Supplier
 from partywall import tenant
 
-__all__ = ["DATABASES", "HOSTILE_READS", "Hostile", "Listing", "listing", "plain"]
+__all__ = ["DATABASES", "HOSTILE_READS", "IDLE", "Hostile", "Listing", "listing", "plain", "step_aside"]
 
 DATABASES = ("sqlite", "postgresql")
+IDLE = 3  # a customer with no orders: TPC-H gives none to every third
 THEIRS = "(SELECT max(c_name || c_phone) FROM customer WHERE tenant_id = {})"
 
 
@@ -105,6 +107,13 @@ def plain(result: Result[Any]) -> list[Any]:
     return [tuple(row) for row in result]
 
 
+def step_aside(session: Session, other: int) -> int:
+    """Delete my customer of a key that both have, and return the key, of which only theirs is then left."""
+    mine = delete(Customer).where(Customer.tenant_id != other, Customer.c_custkey == IDLE)
+    session.execute(mine.execution_options(synchronize_session=False))
+    return IDLE
+
+
 names = select(Customer.c_name, Customer.c_phone)
 
 
@@ -133,15 +142,15 @@ def or_in_a_lambda(session: Session, other: int) -> Sequence[Any]:
 
 @hostile()
 def get_by_key(session: Session, other: int) -> Sequence[Any]:
-    """session.get() of their primary key"""
-    found = session.get(Customer, (other, 1))
+    """session.get() of a key that only they have"""
+    found = session.get(Customer, step_aside(session, other))
     return [] if found is None else [(found.c_name, found.c_phone)]
 
 
 @hostile()
 def refresh_by_key(session: Session, other: int) -> Sequence[Any]:
     """A detached object with their key, added and refreshed"""
-    theirs = Customer(tenant_id=other, c_custkey=1)
+    theirs = Customer(tenant_id=other, c_custkey=step_aside(session, other))
     make_transient_to_detached(theirs)
     session.add(theirs)
     session.refresh(theirs)
@@ -232,18 +241,20 @@ def full_join(session: Session, other: int) -> Sequence[Any]:
 
 
 @hostile()
-def half_keyed_eager_load(session: Session, other: int) -> Sequence[Any]:
-    """Joined load of a relationship with half of the key"""
-    orders = select(Order).where(Order.tenant_id != other).options(joinedload(Order.half_keyed_customers))
+def eager_load_of_theirs(session: Session, other: int) -> Sequence[Any]:
+    """Joined load of my orders' lines, on condition that they are theirs"""
+    lines = joinedload(Order.lines.and_(LineItem.tenant_id == other))
+    orders = select(Order).where(Order.tenant_id != other).options(lines)
     found = session.scalars(orders.order_by(Order.o_orderkey).limit(50)).unique()
-    return [[customer.c_phone for customer in order.half_keyed_customers] for order in found]
+    return [[line.l_comment for line in order.lines] for order in found]
 
 
 @hostile()
-def half_keyed_lazy_load(session: Session, other: int) -> Sequence[Any]:
-    """Lazy load of a relationship with half of the key"""
-    orders = select(Order).where(Order.tenant_id != other).order_by(Order.o_orderkey).limit(20)
-    return [[customer.c_phone for customer in order.half_keyed_customers] for order in session.scalars(orders)]
+def lazy_load_of_theirs(session: Session, other: int) -> Sequence[Any]:
+    """Lazy load of my orders' lines, on the same condition"""
+    lines = lazyload(Order.lines.and_(LineItem.tenant_id == other))
+    orders = select(Order).where(Order.tenant_id != other).options(lines).order_by(Order.o_orderkey).limit(20)
+    return [[line.l_comment for line in order.lines] for order in session.scalars(orders)]
 
 
 @hostile()

@@ -14,7 +14,7 @@ from sqlalchemy import Insert, bindparam, case, column, delete, func, insert, li
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, make_transient_to_detached
 
-from demo.hostile import Hostile, listing, plain
+from demo.hostile import IDLE, Hostile, listing, plain, step_aside
 from demo.models import Customer, Distributor, Nation, Supplier
 from demo.writes import changed
 
@@ -26,7 +26,6 @@ hostile = listing(HOSTILE_WRITES)
 
 MARK = "was here"
 NEW = 900_000_001  # no key of anybody's
-IDLE = 3  # a customer with no orders: TPC-H gives none to every third
 
 
 def values(**given: Any) -> dict[str, Any]:
@@ -164,7 +163,8 @@ def update_lightweight_table(session: Session, other: int) -> Sequence[Any]:
 @hostile()
 def update_by_keys(session: Session, other: int) -> Sequence[Any]:
     """ORM bulk UPDATE by primary key, with their keys"""
-    session.execute(update(Customer), [{"tenant_id": other, "c_custkey": 1, "c_comment": MARK}])
+    key = step_aside(session, other)
+    session.execute(update(Customer), [{"tenant_id": other, "c_custkey": key, "c_comment": MARK}])
     return [1]
 
 
@@ -179,7 +179,7 @@ def update_with_forged_parameter(session: Session, other: int) -> Sequence[Any]:
 @hostile()
 def change_attached(session: Session, other: int) -> Sequence[Any]:
     """A detached object with their key, added, changed and flushed"""
-    theirs = Customer(tenant_id=other, c_custkey=1)
+    theirs = Customer(tenant_id=other, c_custkey=step_aside(session, other))
     make_transient_to_detached(theirs)
     session.add(theirs)
     theirs.c_comment = MARK
@@ -190,7 +190,7 @@ def change_attached(session: Session, other: int) -> Sequence[Any]:
 @hostile()
 def merge_theirs(session: Session, other: int) -> Sequence[Any]:
     """session.merge() of an object with their key"""
-    session.merge(Customer(tenant_id=other, **values(c_custkey=1)))
+    session.merge(Customer(tenant_id=other, **values(c_custkey=step_aside(session, other))))
     session.flush()
     return [1]
 
@@ -230,8 +230,10 @@ def move_mine_by_expression(session: Session, other: int) -> Sequence[Any]:
 @hostile()
 def move_mine_as_an_object(session: Session, other: int) -> Sequence[Any]:
     """An object of mine whose tenant_id is set to theirs, flushed"""
-    moved = session.scalars(select(Customer).where(mine(other), Customer.c_custkey == IDLE)).one()
-    moved.tenant_id, moved.c_custkey = other, NEW
+    moved = Customer(**values(tenant_id=myself(other)))
+    session.add(moved)
+    session.flush()
+    moved.tenant_id = other
     session.flush()
     return [1]
 
@@ -317,7 +319,7 @@ def delete_using(session: Session, other: int) -> Sequence[Any]:
 @hostile()
 def delete_as_an_object(session: Session, other: int) -> Sequence[Any]:
     """session.delete() of a detached object with their key"""
-    theirs = Customer(tenant_id=other, c_custkey=IDLE)
+    theirs = Customer(tenant_id=other, c_custkey=step_aside(session, other))
     make_transient_to_detached(theirs)
     session.delete(theirs)
     session.flush()

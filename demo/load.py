@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from rich.progress import Progress
-from sqlalchemy import BigInteger, Connection, Date, Engine, Integer, String, Table, create_engine, insert
+from sqlalchemy import BigInteger, Connection, Date, Engine, Integer, String, Table, create_engine, event, insert
 from sqlalchemy.engine import URL
 
 from demo.models import Base, Distributor, tenancy
 
-__all__ = ["World", "open_world"]
+__all__ = ["World", "connect_to", "open_world"]
 
 SHARED_TABLES = ("region", "nation")
 BATCH = 5_000  # rows
@@ -139,13 +139,25 @@ def open_world(*, postgres: bool, scale: float, progress: Progress) -> Iterator[
                 return URL.create("sqlite", database=str(directory / f"{next(numbers)}.db"))
 
         shared = new_database()
-        plain, guarded = create_engine(shared), tenancy.guard(create_engine(shared))
-        alone = {source.tenant_id: create_engine(new_database()) for source in sources}
+        plain, guarded = connect_to(shared), tenancy.guard(connect_to(shared))
+        alone = {source.tenant_id: connect_to(new_database()) for source in sources}
         for engine in (plain, guarded, *alone.values()):
             stack.callback(engine.dispose)
         rows = _load(sources, plain, alone, progress, task)
         names = {source.tenant_id: source.name for source in sources}
         yield World(guarded, plain, alone, names, rows, _database_version(plain), _generator_version())
+
+
+def connect_to(database: URL) -> Engine:
+    """Return a plain engine whose connections heed foreign keys, which SQLite's do not by themselves."""
+    engine = create_engine(database)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def heed_foreign_keys(connection: Any, _record: Any) -> None:
+            connection.execute("PRAGMA foreign_keys = ON")
+
+    return engine
 
 
 def _generator() -> str:
@@ -182,7 +194,7 @@ def _load(
     progress.update(task, description="loading", total=total)
     loaded = dict.fromkeys(alone, 0)
     for engine in (plain, *alone.values()):
-        Base.metadata.create_all(engine)
+        tenancy.create_all(engine)
     for source in sources:
         with plain.begin() as together, alone[source.tenant_id].begin() as by_itself:
             for connection in (together, by_itself):

@@ -1,7 +1,7 @@
 """
 The same writes as one has to write them without partywall: the tenant in every value and in every condition.
 
-Each function has the name of its write.
+Each function has the name of its write. What the unit of work writes has the keys of models_by_hand.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from demo import models_by_hand as keyed
 from demo.by_hand import own
 from demo.models import Customer, LineItem, Order, Part, PartSupplier
 from demo.writes import batch, changed, insert_stock, line, ordered, price_list
@@ -26,37 +27,40 @@ def write_by_hand(name: str) -> Callable[[Session, int], None]:
 
 
 def place_an_order(session: Session, tenant_id: int) -> None:
-    richest = select(Customer).where(*own(tenant_id, Customer))
-    customer = session.scalars(richest.order_by(Customer.c_acctbal.desc(), Customer.c_custkey).limit(1)).one()
+    richest = select(keyed.Customer).where(*own(tenant_id, keyed.Customer))
+    customer = session.scalars(
+        richest.order_by(keyed.Customer.c_acctbal.desc(), keyed.Customer.c_custkey).limit(1)
+    ).one()
+    stock = keyed.PartSupplier
     in_stock = (
-        select(PartSupplier, Part.p_retailprice)
-        .join(Part, Part.p_partkey == PartSupplier.ps_partkey)
-        .where(PartSupplier.ps_availqty >= 10, *own(tenant_id, PartSupplier, Part))
-        .order_by(PartSupplier.ps_partkey, PartSupplier.ps_suppkey)
+        select(stock, Part.p_retailprice)
+        .join(Part, Part.p_partkey == stock.ps_partkey)
+        .where(stock.ps_availqty >= 10, *own(tenant_id, stock, Part))
+        .order_by(stock.ps_partkey, stock.ps_suppkey)
         .limit(3)
     )
     chosen = session.execute(in_stock).all()
     key = session.scalars(select(func.max(Order.o_orderkey)).where(*own(tenant_id, Order))).one() + 1
-    order = Order(
+    order = keyed.Order(
         tenant_id=tenant_id,
         o_orderkey=key,
         o_totalprice=sum(10 * price for _, price in chosen),
         customer=customer,
         lines=[
-            LineItem(tenant_id=tenant_id, **line(number, stock, price))
-            for number, (stock, price) in enumerate(chosen, 1)
+            keyed.LineItem(tenant_id=tenant_id, **line(number, each, price))
+            for number, (each, price) in enumerate(chosen, 1)
         ],
         **ordered,
     )
     session.add(order)
-    for stock, _ in chosen:
-        stock.ps_availqty -= 10
+    for each, _ in chosen:
+        each.ps_availqty -= 10
     session.flush()
 
 
 def import_orders(session: Session, tenant_id: int) -> None:
-    mine = select(Customer.c_custkey).where(*own(tenant_id, Customer))
-    customers = session.scalars(mine.order_by(Customer.c_custkey)).all()
+    known = select(Customer.c_custkey).where(Customer.orders.any(*own(tenant_id, Order)), *own(tenant_id, Customer))
+    customers = session.scalars(known.order_by(Customer.c_custkey)).all()
     stock = select(PartSupplier.ps_partkey, PartSupplier.ps_suppkey, PartSupplier.ps_supplycost)
     stock = stock.where(*own(tenant_id, PartSupplier))
     parts = session.execute(stock.order_by(PartSupplier.ps_partkey, PartSupplier.ps_suppkey).limit(100)).all()
@@ -69,17 +73,18 @@ def import_orders(session: Session, tenant_id: int) -> None:
 def ship(session: Session, tenant_id: int) -> None:
     due = update(LineItem).where(LineItem.l_linestatus == "O", LineItem.l_shipdate < date(1995, 7, 1))
     changed(session, due.where(*own(tenant_id, LineItem)).values(l_linestatus="F"))
-    # The relationship compares the tenant too, so its EXISTS needs no filter.
-    done = update(Order).where(Order.o_orderstatus != "F", ~Order.lines.any(LineItem.l_linestatus != "F"))
+    still_open = Order.lines.any(and_(LineItem.l_linestatus != "F", *own(tenant_id, LineItem)))
+    done = update(Order).where(Order.o_orderstatus != "F", ~still_open)
     changed(session, done.where(*own(tenant_id, Order)).values(o_orderstatus="F"))
 
 
 def cancel_orders(session: Session, tenant_id: int) -> None:
-    mine = select(Order).where(*own(tenant_id, Order))
-    orders = session.scalars(mine.order_by(Order.o_orderdate.desc(), Order.o_orderkey.desc()).limit(20)).all()
-    sum(len(order.lines) for order in orders)  # the lazy loads compare the tenant too
-    for order in orders:
-        session.delete(order)
+    order = keyed.Order
+    mine = select(order).where(*own(tenant_id, order)).order_by(order.o_orderdate.desc(), order.o_orderkey.desc())
+    orders = session.scalars(mine.limit(20)).all()
+    sum(len(each.lines) for each in orders)  # the lazy loads compare the tenant too
+    for each in orders:
+        session.delete(each)
     session.flush()
 
 

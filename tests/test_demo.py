@@ -24,15 +24,18 @@ from demo.__main__ import main
 from demo.books import look
 from demo.check import ask
 from demo.check_hostile import ATTACKED, try_to_read, try_to_write
+from demo.check_keys import try_to_point
 from demo.check_text import ask_text
 from demo.check_writes import carry_out
 from demo.hostile import HOSTILE_READS, Hostile
+from demo.hostile_keys import HOSTILE_KEYS
 from demo.hostile_writes import HOSTILE_WRITES
-from demo.load import World, open_world
-from demo.models import Customer
+from demo.load import World, connect_to, open_world
+from demo.models import Base, Customer, Distributor, Nation, Region, tenancy
 from demo.questions import QUESTIONS
 from demo.tpch import TPCH, TextQuery
 from demo.writes import WRITES
+from tests.conftest import NewDatabase
 
 SCALE = 0.001
 TINY = ("--scale", str(SCALE), "--repeat", "1")
@@ -54,6 +57,7 @@ def test_the_demo_finds_no_leak(capsys: pytest.CaptureFixture[str]) -> None:
     assert "LEAK" not in printed
     assert " 44 of 44 SQL texts " in printed
     assert " 0 leaked" in printed
+    assert f" {2 * len(HOSTILE_KEYS)} of {2 * len(HOSTILE_KEYS)} attempts to point across refused" in printed
 
 
 def test_the_demo_fails_when_the_wall_is_taken_out(
@@ -134,6 +138,37 @@ def test_every_question_answers_otherwise_where_nothing_is_guarded(world: World,
     assert unaffected == []
 
 
+@pytest.mark.parametrize("tenant_id", [1, 2])
+def test_every_row_that_points_across_is_refused_by_the_keys_and_by_nothing_else(
+    new_database: NewDatabase, tenant_id: int
+) -> None:
+    derived, as_written = (connect_to(new_database()) for _ in range(2))
+    tenancy.create_all(derived)
+    Base.metadata.create_all(as_written)
+    for engine in (derived, as_written):
+        with Session(engine) as session, session.begin():
+            session.add_all([Distributor(id=each, slug=str(each), name=str(each)) for each in (1, 2)])
+            region = Region(r_regionkey=0, r_name="", r_comment="")
+            session.add(Nation(n_nationkey=0, n_name="", n_comment="", region=region))
+
+    outcomes = [
+        [try_to_point(each, engine, tenant_id, 3 - tenant_id).refused for each in HOSTILE_KEYS]
+        for engine in (derived, as_written)
+    ]
+    for engine in (derived, as_written):
+        engine.dispose()
+
+    assert [set(each) for each in outcomes] == [{True}, {False}]
+
+
+def test_the_models_name_no_tenant_in_any_key() -> None:
+    keys = [
+        key for table in Base.metadata.tables.values() for key in (table.primary_key, *table.foreign_key_constraints)
+    ]
+
+    assert not any("tenant_id" in key.columns for key in keys)
+
+
 def test_the_texts_are_the_22_queries_of_tpch() -> None:
     assert [query.number for query in TPCH] == list(range(1, 23))
 
@@ -157,4 +192,4 @@ def test_a_text_that_is_refused_counts_as_a_fault(world: World) -> None:
     alone[1].dispose()
 
     assert asked.failure == "refused: RefusedStatementError"
-    assert report.Findings([], [asked], [], [], [], untouched=True, seconds=0).exit_status == 1
+    assert report.Findings([], [asked], [], [], [], [], untouched=True, seconds=0).exit_status == 1

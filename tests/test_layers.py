@@ -63,6 +63,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli._sql",),
     ("cli.prove",),
     ("cli.explain",),
+    ("cli.ddl",),
     ("cli._commands",),
     ("cli.__init__",),
     ("cli.__main__",),

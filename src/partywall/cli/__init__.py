@@ -1,7 +1,8 @@
 """
 The command ``partywall``.
 
-Each of its commands is also a function: `partywall.cli.prove.prove_files` and `partywall.cli.explain.explain`.
+Each of its commands is also a function: `partywall.cli.prove.prove_files`, `partywall.cli.explain.explain` and
+`partywall.cli.ddl.ddl`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import click
 
 from partywall import __version__
+from partywall.cli.ddl import ddl
 from partywall.cli.explain import Explanation, UsedTable, explain
 from partywall.cli.prove import Finding, prove_files
 from partywall.errors import PartywallError
@@ -100,6 +101,37 @@ def prove_command(app: str, dialect: str, names: tuple[str, ...], format_: str, 
     else:
         click.echo(_listed(findings, len(files), names))
     sys.exit(0 if all(finding.is_proved for finding in findings) else 1)
+
+
+def _version(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if value is None else tuple(map(int, value.split(".")))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no version: write it as 15 or 14.9.") from None
+
+
+@partywall.command("ddl")
+@_app
+@_dialect
+@click.option(
+    "--server-version",
+    callback=_version,
+    metavar="VERSION",
+    help="Version of the server it is for, as in 14.9; the newest unless it is given.",
+)
+def ddl_command(app: str, dialect: str, server_version: tuple[int, ...] | None) -> None:
+    """
+    Print the schema of an empty database, with the keys that cannot point across tenants.
+
+    It is the script of SQL that Tenancy.create_all() would execute. Nothing is executed. The exit status is 0, or 2 if
+    the command cannot do its work.
+    """
+    tenancy = _tenancy(app)
+    try:
+        script = ddl(tenancy, dialect=dialect, server_version=server_version)
+    except PartywallError as error:
+        raise _SetupFailed(str(error)) from error
+    click.echo(script, nl=False)
 
 
 def _tenancy(app: str) -> Tenancy:
