@@ -130,7 +130,7 @@ SEALED = (
     ("customers", "UPDATE OR REPLACE main.customers SET id = 201 WHERE id = 101"),
     (
         "customers",
-        "INSERT INTO main.customers (id, tenant_id, name) VALUES (201, 1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'x'",
+        "INSERT INTO main.customers (id, tenant_id, name) VALUES (201, 1, '') ON CONFLICT (id) DO UPDATE SET name = 1",
     ),
     ("templates", "UPDATE main.templates SET name = 'x' WHERE tenant_id IS NULL"),
     ("templates", "INSERT INTO main.templates (id, tenant_id, name) VALUES (999, NULL, 'x')"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from sqlalchemy.engine import URL
@@ -25,7 +25,7 @@ of_each_tenant = pytest.mark.parametrize("tenant_id", TWIN_TENANTS)
 by_each_door = pytest.mark.parametrize("door", DOORS)
 
 
-def of_sqlite(cases: dict[str, object]) -> list[str]:
+def of_sqlite(cases: Mapping[str, object]) -> list[str]:
     return [name for name, case in cases.items() if getattr(case, "only", None) in (None, "sqlite")]
 
 
