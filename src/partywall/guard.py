@@ -233,7 +233,8 @@ class _GuardedConnection(Connection):
     def _show_rows_of(self, scope: Scope | None) -> None:
         """Let the row wall show the rows of a scope, to the end of the transaction."""
         if self.guard.vocabulary.is_walled:
-            _gate_of(self.info).let_in(scope.id if isinstance(scope, Tenant) else None, self.guard.bind_tenant)
+            tenant_id = scope.id if isinstance(scope, Tenant) else None
+            _walled(self.connection.dbapi_connection).gate.let_in(tenant_id, self.guard.bind_tenant)
 
     def _rollback_impl(self) -> None:
         try:
@@ -599,6 +600,12 @@ _WALLED = "partywall_walled"
 
 def _wall_sqlite(engine: Engine, guard: Guard) -> None:
     """Put the row wall up on every connection of an engine, once its 'connect' listeners have done."""
+    if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
+        raise SetupError(
+            "the row wall needs a connection for each transaction, and this engine's pool shares one.\n"
+            "A database in memory:  create_engine('sqlite:///file:/name?vfs=memdb&uri=true'), which an unscoped engine "
+            "can fill\nA file:               create_engine(..., poolclass=QueuePool)"
+        )
     dialect: Any = engine.dialect
     wall = SqliteWall(guard.vocabulary.tables, guard.vocabulary.may_call)
     guard.bind_tenant = guard.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
@@ -607,30 +614,40 @@ def _wall_sqlite(engine: Engine, guard: Guard) -> None:
     dialect.do_executemany = _sealed(dialect.do_executemany)
     dialect.do_execute_no_params = _sealed(dialect.do_execute_no_params)
 
-    def checked_out(dbapi_connection: Any, record: Any, _proxy: Any) -> None:
-        is_async = hasattr(dbapi_connection, "run_async")
-        driver = dbapi_connection.driver_connection._conn if is_async else dbapi_connection
-        if getattr(driver, "partywall_gate", None) is None:
-            if is_async:  # in the thread of the connection
-                dbapi_connection.run_async(lambda connection: connection._execute(wall.put_up, driver))
-            else:
-                wall.put_up(driver)
-        record.info[_WALLED] = driver
+    def checked_out(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+        driver = _driver_of(dbapi_connection)
+        if getattr(driver, "partywall_gate", None) is not None:
+            return
+        if driver is dbapi_connection:
+            wall.put_up(driver)
+        else:  # in the thread of the connection
+            dbapi_connection.run_async(lambda connection: connection._execute(wall.put_up, driver))
 
-    def checked_in(_dbapi_connection: Any, record: Any) -> None:
-        driver = record.info.get(_WALLED)
-        if driver is not None:
-            driver.partywall_gate.let_in(None, None)
+    def checked_in(dbapi_connection: Any, _record: Any) -> None:
+        gate = getattr(_driver_of(dbapi_connection), "partywall_gate", None)
+        if gate is not None:
+            gate.let_in(None, None)
 
     event.listen(engine, "checkout", checked_out)
     event.listen(engine, "checkin", checked_in)
 
 
-def _gate_of(info: Any) -> Any:
-    driver = info.get(_WALLED)
-    if driver is None:
+def _driver_of(dbapi_connection: Any) -> Any:
+    """Return sqlite3's connection, which aiosqlite wraps."""
+    return dbapi_connection.driver_connection._conn if hasattr(dbapi_connection, "run_async") else dbapi_connection
+
+
+def _walled(dbapi_connection: Any) -> WalledConnection:
+    """
+    Return the walled connection under a transaction.
+
+    Raises:
+        SetupError: It did not come from the pool of its engine.
+    """
+    driver = _driver_of(dbapi_connection)
+    if not isinstance(driver, WalledConnection) or driver.partywall_gate is None:
         raise SetupError("this connection did not come from the pool of its engine, so it has no row wall.")
-    return driver.partywall_gate
+    return driver
 
 
 def _sealed(send: Callable[..., Any]) -> Callable[..., Any]:
@@ -641,7 +658,9 @@ def _sealed(send: Callable[..., Any]) -> Callable[..., Any]:
         compiled = getattr(context, "compiled", None)
         written = getattr(context if compiled is None else compiled, _WRITTEN[compiled is None], None)
         if written is not None:
-            statement = context.root_connection.info[_WALLED].partywall_seals.sealed(statement, written)
+            statement = _walled(context.root_connection.connection.dbapi_connection).partywall_seals.sealed(
+                statement, written
+            )
         return send(cursor, statement, *args, **kw)
 
     return sealed

@@ -179,7 +179,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "REPLACE INTO main.customers (id, tenant_id, name) VALUES (201, 1, 'x')",
         "INSERT OR REPLACE INTO main.customers (id, tenant_id, name) VALUES (201, 1, 'x')",
         "UPDATE OR REPLACE main.customers SET id = 201 WHERE id = 101",
-        "INSERT INTO main.customers (id, tenant_id, name) VALUES (201, 1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'x'",
+        "INSERT INTO main.customers (id, tenant_id, name) VALUES (201, 1, '') ON CONFLICT (id) DO UPDATE SET name = 1",
     ),
     "some_rows": ("DELETE FROM main.customers ORDER BY id DESC LIMIT 1", "DELETE FROM main.customers WHERE id = 201"),
     "the_settings": ("PRAGMA recursive_triggers = 0", "PRAGMA foreign_keys = 0", "PRAGMA ignore_check_constraints = 1"),

@@ -1,4 +1,4 @@
-"""Databases of SQLite for attacks on the row wall: one of many tenants, one of tenant 1 alone, and walled connections."""
+"""Databases of SQLite for attacks on the row wall: of many tenants, of tenant 1 alone, and walled connections."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy.engine import URL
@@ -130,8 +131,12 @@ SEALED = (
     ("customers", "UPDATE OR REPLACE main.customers SET id = 201 WHERE id = 101"),
     (
         "customers",
-        "INSERT INTO main.customers (id, tenant_id, name) VALUES (201, 1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'x'",
+        "INSERT INTO main.customers (id, tenant_id, name) VALUES (201, 1, '') ON CONFLICT (id) DO UPDATE SET name = 1",
     ),
+    ("customers", "INSERT OR IGNORE INTO main.customers (id, tenant_id, name) VALUES (999, 2, 'x')"),
+    ("customers", "INSERT OR FAIL INTO main.customers (id, tenant_id, name) VALUES (999, 2, 'x')"),
+    ("customers", "UPDATE OR IGNORE main.customers SET name = 'x' WHERE id = 201"),
+    ("customers", "UPDATE OR FAIL main.customers SET name = 'x'"),
     ("templates", "UPDATE main.templates SET name = 'x' WHERE tenant_id IS NULL"),
     ("templates", "INSERT INTO main.templates (id, tenant_id, name) VALUES (999, NULL, 'x')"),
     ("templates", "DELETE FROM main.templates WHERE tenant_id IS NULL"),
@@ -218,8 +223,8 @@ DOORS: dict[str, Callable[[WalledConnection], Any]] = {
     "load_extension": lambda connection: connection.load_extension("x"),
     "set_authorizer": lambda connection: connection.set_authorizer(None),
     "create_function": lambda connection: connection.create_function("upper", 1, str),
-    "create_aggregate": lambda connection: connection.create_aggregate("sum", 1, object),
-    "create_window_function": lambda connection: connection.create_window_function("sum", 1, object),
+    "create_aggregate": lambda connection: connection.create_aggregate("sum", 1, Mock),
+    "create_window_function": lambda connection: connection.create_window_function("sum", 1, None),
     "create_collation": lambda connection: connection.create_collation("BINARY", None),
     "set_trace_callback": lambda connection: connection.set_trace_callback(print),
     "set_progress_handler": lambda connection: connection.set_progress_handler(print, 1),

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from sqlalchemy.engine import URL
 
 from partywall.rows.declaration import RowWall
-from tests import units_of_work
 from tests.loads import LOADS
 from tests.reads import READS
 from tests.test_texts import DOORS, compare, run_of
-from tests.test_writes import FAILING
+from tests.test_writes import FAILING, units_of_work
 from tests.texts import AWKWARD_SQLITE, HOSTILE, SPELLINGS
 from tests.world import TWIN_TENANTS, World
 from tests.world import world as open_world
 from tests.write_world import WriteWorld, check_others, write_world
 from tests.writes import WRITES
 
-assert units_of_work  # its writes are among WRITES
+__all__ = ["units_of_work"]  # what fills WRITES
 
 of_each_tenant = pytest.mark.parametrize("tenant_id", TWIN_TENANTS)
 by_each_door = pytest.mark.parametrize("door", DOORS)
 
 
-def of_sqlite(cases: dict[str, object]) -> list[str]:
+def of_sqlite(cases: Mapping[str, object]) -> list[str]:
     return [name for name, case in cases.items() if getattr(case, "only", None) in (None, "sqlite")]
 
 

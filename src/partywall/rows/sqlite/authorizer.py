@@ -38,6 +38,7 @@ class Gate:
         shared: Exact names of the tables that may be read as they are.
         writable: Exact names of the tables of which a tenant may write some rows, or all.
         may_call: Whether a function may be called.
+        explained: The columns by which the results of EXPLAIN are known.
         tenant: The tenant's id as the driver takes it; None where none is set.
         is_ours: Whether a cursor of ours is about to prepare a statement. Nothing else may.
         plan: What the statement may touch behind the views.
@@ -50,6 +51,7 @@ class Gate:
     shared: frozenset[str]
     writable: frozenset[str]
     may_call: Callable[[str], bool]
+    explained: frozenset[tuple[str, ...]] = frozenset()
     tenant: Any = None
     is_ours: bool = False
     plan: Plan = NO_PLAN

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from partywall.errors import ForeignTenantError, PartywallError, RefusedStatementError
-from partywall.rows.sqlite.authorizer import Gate, Question
-from partywall.rows.sqlite.refusals import EXPLAINED, explain_refusal
+from partywall.rows.sqlite.authorizer import ANYTHING, Gate, Question
+from partywall.rows.sqlite.refusals import explain_refusal
 from partywall.rows.sqlite.schema import NO_PLAN, Plan, folded
 from partywall.rows.sqlite.seals import Seals
 from partywall.rows.sqlite.views import FOREIGN_ROW
@@ -37,6 +37,12 @@ class WalledConnection(sqlite3.Connection):
     partywall_gate: Gate | None = None
     partywall_seals: Seals
     partywall_reread: Callable[[], bool]
+
+    @property
+    def gate(self) -> Gate:
+        """Return what it may do now; for those who know that it has its wall."""
+        assert self.partywall_gate is not None  # noqa: S101  # for mypy; an error is a refusal, too
+        return self.partywall_gate
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor; always one of ours."""
@@ -121,8 +127,8 @@ class WalledCursor(sqlite3.Cursor):
         error, refused = self._attempt(gate, plan, send, sql, args)
         if refused is not None and plan.writes and self.connection.partywall_reread():
             error, refused = self._attempt(gate, seals.plan(sql, gate.schema), send, sql, args)
-        if plan is NO_PLAN and (gate.unknown or "explain" in sql.lower()):
-            self._check_afterwards(gate, sql)  # also if it failed: on what, would tell
+        if plan is not ANYTHING and (gate.unknown or "explain" in sql.lower()):
+            self._check_afterwards(gate, plan, sql)  # also if it failed: on what, would tell
         if error is not None:
             raise self._explained(error, refused, gate, sql) from None
 
@@ -158,12 +164,15 @@ class WalledCursor(sqlite3.Cursor):
             return type(error)(text.replace(gate.fence.secret, "..."))
         return error
 
-    def _check_afterwards(self, gate: Gate, sql: str) -> None:
+    def _check_afterwards(self, gate: Gate, plan: Plan, sql: str) -> None:
         """Refuse what could not be known before: nothing has been fetched yet."""
-        description = [column[0] for column in self.description or ()]
-        if description in EXPLAINED:
+        if tuple(column[0] for column in self.description or ()) in gate.explained:
             self.close()
-            raise RefusedStatementError("EXPLAIN shows names that this wall keeps secret. Ask an unscoped engine.", sql)
+            raise RefusedStatementError(
+                "EXPLAIN shows names that this wall keeps secret. Ask an unscoped engine.", self._unsealed(sql)
+            )
+        if plan is not NO_PLAN:
+            return  # the statement wall knows every table of its own statements
         names, gate.unknown = gate.unknown, set()
         for name in names:
             if not self._is_cte(name):

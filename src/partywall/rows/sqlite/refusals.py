@@ -7,13 +7,7 @@ from collections.abc import Mapping
 
 from partywall.rows.sqlite.authorizer import Gate, Question
 
-__all__ = ["EXPLAINED", "explain_refusal"]
-
-EXPLAINED = (
-    ["id", "parent", "notused", "detail"],
-    ["addr", "opcode", "p1", "p2", "p3", "p4", "p5", "comment"],
-)
-"""The columns of EXPLAIN QUERY PLAN and EXPLAIN. (SQLite, "EXPLAIN" and "EXPLAIN QUERY PLAN".)"""
+__all__ = ["explain_refusal"]
 
 _WRITES: Mapping[int, str] = {
     sqlite3.SQLITE_INSERT: "INSERT into",
