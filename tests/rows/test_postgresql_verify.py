@@ -129,11 +129,11 @@ FAULTS = {
     ),
     "a column more than the view": ("ALTER TABLE partywall_base.notes ADD COLUMN more int", "view"),
     "the public view with secrets": (
-        "CREATE OR REPLACE VIEW tenants_public AS SELECT slug, secret AS more FROM tenants",
+        "CREATE OR REPLACE VIEW partywall_public_tenants AS SELECT slug, secret AS more FROM tenants",
         "view",
     ),
-    "the public view of the owner": ("ALTER VIEW tenants_public OWNER TO {owner}", "view"),
-    "the public view written": ("GRANT UPDATE ON tenants_public TO {role}", "privilege"),
+    "the public view of the owner": ("ALTER VIEW partywall_public_tenants OWNER TO {owner}", "view"),
+    "the public view written": ("GRANT UPDATE ON partywall_public_tenants TO {role}", "privilege"),
     "a partition": ("GRANT SELECT ON events_low TO {role}", "partition"),
     "a column of a partition": ("GRANT SELECT (what) ON events_low TO PUBLIC", "partition"),
     "a child": (

@@ -533,7 +533,7 @@ def test_a_database_in_memory_serves_two_engines() -> None:
         metadata.create_all(kept)
         kept.commit()
         for name in ("a", "b"):
-            kept.execute(insert(users).values(email=name))
+            kept.execute(insert(tenants).values(id=name, slug=name))
         kept.commit()
         with tenant("a"), engine.begin() as connection:
             connection.execute(insert(tasks).values(title="of a"))
