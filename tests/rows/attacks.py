@@ -1,4 +1,4 @@
-"""SQL on a raw cursor that tries to see or change other tenants' rows on SQLite, numbered as in no other place."""
+"""SQL on a raw cursor that tries to see or change other tenants' rows on SQLite, by what they try."""
 
 from __future__ import annotations
 
@@ -56,25 +56,6 @@ READS: dict[str, tuple[str, ...]] = {
         "SELECT count(*) FROM customer_names",
         "SELECT * FROM main.customer_names",
     ),
-    "what_sqlite_keeps_of_its_own": (
-        "SELECT * FROM sqlite_master",
-        "SELECT count(*) FROM sqlite_master",
-        "SELECT * FROM sqlite_schema",
-        "SELECT * FROM main.sqlite_schema",
-        "SELECT * FROM sqlite_temp_master",
-        "SELECT count(*) FROM sqlite_temp_master",
-        "SELECT sql FROM temp.sqlite_master",
-        "SELECT * FROM sqlite_stat1",
-        "SELECT count(*) FROM sqlite_stat1",
-        "SELECT * FROM sqlite_stat4",
-        "SELECT * FROM sqlite_sequence",
-        "SELECT seq FROM main.sqlite_sequence",
-        "SELECT * FROM dbstat",
-        "SELECT count(*) FROM dbstat",
-        "SELECT * FROM sqlite_dbpage",
-        "SELECT * FROM sqlite_stmt",
-        "SELECT * FROM bytecode('SELECT 1')",
-    ),
     "a_table_that_nobody_declared": (
         "SELECT * FROM undeclared",
         "SELECT count(*) FROM undeclared",
@@ -84,6 +65,37 @@ READS: dict[str, tuple[str, ...]] = {
         'SELECT count(*) FROM "UNDECLARED"',
         "WITH undeclared AS (SELECT 1) SELECT count(*) FROM main.undeclared",
     ),
+    "an_answer_from_an_index": (
+        "SELECT name FROM customers WHERE 201 IN (SELECT id FROM main.customers)",
+        "SELECT 'remark of tenant 2' IN (SELECT remarks FROM main.customers)",
+        "SELECT name FROM customers WHERE (SELECT 1 FROM main.customers WHERE remarks = 'remark of tenant 2')",
+        "SELECT max(remarks) FROM main.customers",
+        "SELECT * FROM customers INDEXED BY customers_remarks",
+    ),
+    "an_error_on_anothers_value": (
+        "SELECT name FROM customers WHERE tenant_id = 2 AND json_extract(remarks, '$')",
+        "SELECT json_extract(slug, '$.a') FROM tenants WHERE id = 2",
+        "SELECT abs(-9223372036854775807 - 1) FROM customers WHERE tenant_id = 2",
+        "SELECT name FROM customers WHERE id = 201 AND json_extract(name, '$')",
+    ),
+    "full_text": (
+        "SELECT * FROM search WHERE search MATCH 'remark'",
+        "SELECT rank FROM search WHERE search MATCH 'remark'",
+        "SELECT count(*) FROM search",
+        "SELECT * FROM search_content",
+        "SELECT * FROM search_data",
+        "SELECT bm25(search) FROM search",
+    ),
+    "another_tenants_row_of_the_tenants_table": (
+        "SELECT plan FROM tenants WHERE id = 2",
+        "SELECT count(*) FROM tenants",
+        "SELECT * FROM partywall_public_tenants",
+        "SELECT slug FROM partywall_public_tenants WHERE id = 2",
+    ),
+}
+"""What a SELECT or the like tries; an answer is right if it is that of the database of the tenant alone."""
+
+REFUSED: dict[str, tuple[str, ...]] = {
     "a_pragma": (
         "PRAGMA table_info(customers)",
         "PRAGMA data_version",
@@ -126,35 +138,27 @@ READS: dict[str, tuple[str, ...]] = {
         "SELECT readfile('/etc/hostname')",
         "SELECT sqlite_offset(name) FROM customers",
     ),
-    "an_answer_from_an_index": (
-        "SELECT name FROM customers WHERE 201 IN (SELECT id FROM main.customers)",
-        "SELECT 'remark of tenant 2' IN (SELECT remarks FROM main.customers)",
-        "SELECT name FROM customers WHERE (SELECT 1 FROM main.customers WHERE remarks = 'remark of tenant 2')",
-        "SELECT max(remarks) FROM main.customers",
-        "SELECT * FROM customers INDEXED BY customers_remarks",
-    ),
-    "an_error_on_anothers_value": (
-        "SELECT name FROM customers WHERE tenant_id = 2 AND json_extract(remarks, '$')",
-        "SELECT json_extract(slug, '$.a') FROM tenants WHERE id = 2",
-        "SELECT abs(-9223372036854775807 - 1) FROM customers WHERE tenant_id = 2",
-        "SELECT name FROM customers WHERE id = 201 AND json_extract(name, '$')",
-    ),
-    "full_text": (
-        "SELECT * FROM search WHERE search MATCH 'remark'",
-        "SELECT rank FROM search WHERE search MATCH 'remark'",
-        "SELECT count(*) FROM search",
-        "SELECT * FROM search_content",
-        "SELECT * FROM search_data",
-        "SELECT bm25(search) FROM search",
-    ),
-    "another_tenants_row_of_the_tenants_table": (
-        "SELECT plan FROM tenants WHERE id = 2",
-        "SELECT count(*) FROM tenants",
-        "SELECT * FROM partywall_public_tenants",
-        "SELECT slug FROM partywall_public_tenants WHERE id = 2",
+    "what_sqlite_keeps_of_its_own": (
+        "SELECT * FROM sqlite_master",
+        "SELECT count(*) FROM sqlite_master",
+        "SELECT * FROM sqlite_schema",
+        "SELECT * FROM main.sqlite_schema",
+        "SELECT * FROM sqlite_temp_master",
+        "SELECT count(*) FROM sqlite_temp_master",
+        "SELECT sql FROM temp.sqlite_master",
+        "SELECT * FROM sqlite_stat1",
+        "SELECT count(*) FROM sqlite_stat1",
+        "SELECT * FROM sqlite_stat4",
+        "SELECT * FROM sqlite_sequence",
+        "SELECT seq FROM main.sqlite_sequence",
+        "SELECT * FROM dbstat",
+        "SELECT count(*) FROM dbstat",
+        "SELECT * FROM sqlite_dbpage",
+        "SELECT * FROM sqlite_stmt",
+        "SELECT * FROM bytecode('SELECT 1')",
     ),
 }
-"""What a SELECT or the like tries; an answer is right if it is that of the database of the tenant alone."""
+"""What tells of all tenants, of the connection's past or of the wall itself: there is no right answer."""
 
 CHANGES: dict[str, tuple[str, ...]] = {
     "rows": (
