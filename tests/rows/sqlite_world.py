@@ -57,6 +57,7 @@ class Databases:
             assert gate is not None
             gate.let_in(tenant_id, None)
             yield connection
+            connection.rollback()  # a statement that an error's traceback still holds would keep its lock
 
     def picture(self) -> list[str]:
         """Return all that is in the file of many tenants, schema included."""
