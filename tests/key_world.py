@@ -109,4 +109,3 @@ def run_raw(connection: Connection, *statements: str) -> None:
     with contextlib.closing(connection.connection.cursor()) as cursor:
         for statement in statements:
             cursor.execute(statement)
-

@@ -11,7 +11,6 @@ from sqlalchemy import MetaData, create_mock_engine
 
 from tests.key_cases import CASES, Case
 
-
 URLS = {"postgresql": "postgresql+psycopg://", "sqlite": "sqlite://"}
 
 
