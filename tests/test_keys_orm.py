@@ -93,7 +93,7 @@ def _fill(engine: Engine) -> None:
     with unscoped(reason="fill"):
         Base.metadata.create_all(engine)
         with engine.begin() as connection:
-            connection.execute(insert(Organisation.__table__), [{"id": 1}, {"id": 2}])
+            connection.execute(insert(Organisation), [{"id": 1}, {"id": 2}])
 
 
 def an_invoice(session: Session, number: int, **values: Any) -> Invoice:
@@ -374,7 +374,10 @@ def test_an_upsert_may_name_a_constraint(new_postgresql: NewDatabase) -> None:
         _fill(engine)
         with tenant(1), Session(engine) as session:
             an_invoice(session, 1)
-            for named in ("uq_amount", next(c for c in Line.__table__.constraints if c.name == "uq_amount")):
+            for named in (
+                "uq_amount",
+                next(c for c in Base.metadata.tables["lines"].constraints if c.name == "uq_amount"),
+            ):
                 statement = postgresql.insert(Line).values(invoice_number=1, position=9, amount=2)
                 session.execute(statement.on_conflict_do_nothing(constraint=named))
             session.execute(

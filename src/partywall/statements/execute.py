@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import select, type_coerce
+from sqlalchemy import Delete, Update, select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm.context import _MapperEntity
 from sqlalchemy.sql import visitors
@@ -175,7 +175,7 @@ class _UnscopedContext(DefaultExecutionContext):
 
     @classmethod
     def _init_compiled(cls, *args: Any, **kw: Any) -> Any:
-        connection, compiled = args[1], args[4]
+        connection, options, compiled = args[1], args[3], args[4]
         _check_unscoped(connection)
         if not isinstance(compiled, UnscopedCompiler):
             raise RefusedStatementError("this statement was compiled for another scope.", str(compiled))
@@ -183,9 +183,9 @@ class _UnscopedContext(DefaultExecutionContext):
             for entity in getattr(getattr(compiled, "compile_state", None), "_entities", ()):
                 if isinstance(entity, _MapperEntity):
                     check_ids_are_unique(entity.mapper, cls.partywall_tables)
-            is_of_the_orm = args[3].get("compiled_cache") is not None  # its unit of work and bulk writes: by the id
-            if is_of_the_orm and (compiled.isupdate or compiled.isdelete):
-                _check_tenant_is_named(compiled.statement, cls.partywall_tables)
+            is_of_the_orm = options.get("compiled_cache") is not None  # its unit of work and bulk writes: by the id
+            if is_of_the_orm:
+                _check_tenant_is_named(getattr(compiled, "statement", None), cls.partywall_tables)
         return super()._init_compiled(*args, **kw)
 
     @classmethod
@@ -205,8 +205,10 @@ class _UnscopedContext(DefaultExecutionContext):
 
 
 def _check_tenant_is_named(statement: Any, tables: Tables) -> None:
-    """Refuse a write by ids that two tenants' rows may have."""
-    table = statement.table
+    """Refuse an UPDATE or DELETE by ids that two tenants' rows may have."""
+    if not isinstance(statement, (Update, Delete)):
+        return
+    table: Any = statement.table
     description = tables.find(getattr(table, "schema", None), table.name)
     if description is None or not description.ids_repeat:
         return
