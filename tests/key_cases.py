@@ -381,6 +381,26 @@ def on_delete_set_default(metadata: MetaData) -> None:
 
 @case(
     postgresql="""
+        CREATE TABLE books
+            - UNIQUE (series, volume)
+            + UNIQUE (tenant_id, series, volume)
+        CREATE TABLE loans
+            - CONSTRAINT fk_book FOREIGN KEY(series, volume) REFERENCES books (series, volume) ON DELETE SET NULL (volume)
+            + CONSTRAINT fk_book FOREIGN KEY(tenant_id, series, volume) REFERENCES books (tenant_id, series, volume) ON DELETE SET NULL (volume)
+    """,
+    only="postgresql",
+)
+def on_delete_set_null_of_listed_columns(metadata: MetaData) -> None:
+    books = ("books", Column("series", String), Column("volume", Integer), UniqueConstraint("series", "volume"))
+    scoped(metadata, *books)
+    key = ForeignKeyConstraint(
+        ["series", "volume"], ["books.series", "books.volume"], ondelete="SET NULL (volume)", name="fk_book"
+    )
+    scoped(metadata, "loans", Column("series", String), Column("volume", Integer), key)
+
+
+@case(
+    postgresql="""
         CREATE TABLE people
             + CONSTRAINT uq_people_tenant_id_id UNIQUE (tenant_id, id)
         CREATE TABLE teams

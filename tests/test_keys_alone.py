@@ -108,7 +108,7 @@ def _filled(tenancy: Tenancy, url: URL, *, with_walls: bool) -> Iterator[Engine]
         with engine.begin() as connection:
             for tenant_id in (1, 2):
                 own = {"tenant_id": tenant_id}
-                connection.execute(insert(Organisation.__table__), {"id": tenant_id})
+                connection.execute(insert(Organisation), {"id": tenant_id})
                 connection.execute(insert(projects), {"id": tenant_id * 10, "name": f"of {tenant_id}", **own})
                 connection.execute(insert(tags), {"id": tenant_id * 10, **own})
                 connection.execute(insert(tasks), {"id": tenant_id * 10, "project_id": tenant_id * 10, **own})

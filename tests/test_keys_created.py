@@ -1,4 +1,4 @@
-"""The keys in real databases: every way to create them gives the same, twice is safe, and the models stay as they are."""
+"""The keys in real databases: every way to create them gives the same, and the models stay as they are."""
 
 from __future__ import annotations
 

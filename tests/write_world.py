@@ -300,16 +300,16 @@ def filled(url: URL, only: int | None = None) -> Engine:
     with engine.begin() as connection:
         metadata.create_all(connection)
         for table in metadata.tables.values():
-            kept = [row for row in rows[table.name] if only is None or _is_seen(table.name, row, only)]
+            kept = [row for row in rows[table.name] if only is None or is_seen(table.name, row, only)]
             if kept:
                 connection.execute(insert(table), kept)
         if only is not None:
-            for statement in _triggers(engine.dialect.name, metadata, only):
+            for statement in triggers(engine.dialect.name, metadata, only):
                 connection.execute(DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
     return engine
 
 
-def _is_seen(table: str, row: dict[str, Any], tenant_id: int) -> bool:
+def is_seen(table: str, row: dict[str, Any], tenant_id: int) -> bool:
     if table == "tenants":
         return bool(row["id"] == tenant_id)
     return row.get(TENANT_COLUMN, tenant_id) in (tenant_id, None)
@@ -331,7 +331,7 @@ def _metadata(only: int | None) -> MetaData:
     return metadata
 
 
-def _triggers(dialect: str, metadata: MetaData, tenant_id: int) -> Iterator[str]:
+def triggers(dialect: str, metadata: MetaData, tenant_id: int) -> Iterator[str]:
     if dialect == "sqlite":
         for kind in ("UPDATE", "DELETE"):
             yield (

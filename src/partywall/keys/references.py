@@ -51,7 +51,7 @@ class References:
         self.has_column_lists = server_version is None or server_version >= COLUMN_LISTS_SINCE
         self.tenants = next((each for each in tables.by_name.values() if each.kind is Kind.TENANTS), None)
         self._derived: list[ForeignKeyConstraint] = []  # logical ones, for the check for cycles
-        self._triggers: list[tuple[ForeignKeyConstraint, str]] = []
+        self._triggers: list[tuple[ForeignKeyConstraint, str, list[str] | None]] = []
 
     def derive(self, logical: Table, physical: Table) -> None:
         """Add the physical foreign keys of one table."""
@@ -112,6 +112,7 @@ class References:
             return True
         if "keep" in words_of(key) or any("keep" in words_of(element) for element in key.elements):
             return True
+        self._check_tenant_stays(key, source)
         if target.kind in (Kind.SHARED, Kind.SHARED_WRITABLE):
             return True
         if target.kind is Kind.TENANTS:
@@ -139,6 +140,22 @@ class References:
                 "Leave the tenant columns out, and they are added, or map one to the other.",
             )
         return False
+
+    def _check_tenant_stays(self, key: ForeignKeyConstraint, source: TableDescription) -> None:
+        """Refuse to let a row whose reference ends become everybody's, or the tenant's that a default names."""
+        if source.kind is not Kind.SCOPED:
+            return
+        for option, given in (("ondelete", key.ondelete), ("onupdate", key.onupdate)):
+            action, listed = _action(given)
+            names = {column.name for column in key.columns} if listed is None else set(listed)
+            is_harmful = action == "SET DEFAULT" or source.readable is Visible.OWN_AND_SHARED
+            if action in _SETS and source.tenant_column in names and is_harmful:
+                _refuse(
+                    key,
+                    f"ON {option[2:].upper()} {action} would change the tenant column as well, and so whose row it is",
+                    f"Write {option}='CASCADE', or leave the tenant columns out, and they are added. "
+                    f"If it is meant: {_KEEP}",
+                )
 
     def _column(self, table: Table, description: TableDescription) -> Column[Any]:
         return next(each for each in table.columns if each.name == description.tenant_column)
@@ -174,7 +191,8 @@ class References:
     def _actions(self, key: ForeignKeyConstraint, columns: list[Column[Any]]) -> dict[str, Any]:
         """Return ON DELETE and ON UPDATE so that they leave the tenant column alone."""
         actions = _actions(key)
-        on_update, on_delete = _word(key.onupdate), _word(key.ondelete)
+        on_update, _ = _action(key.onupdate)
+        on_delete, listed = _action(key.ondelete)
         if on_update in _SETS:
             _refuse(
                 key,
@@ -189,7 +207,7 @@ class References:
                     "Leave match='FULL' out; the tenant is never NULL, so MATCH SIMPLE checks every reference.",
                 )
             if self.dialect == "sqlite":
-                self._triggers.append((key, on_delete))
+                self._triggers.append((key, on_delete, listed))
                 actions["ondelete"] = None
             elif not self.has_column_lists:
                 _refuse(
@@ -197,7 +215,7 @@ class References:
                     f"ON DELETE {on_delete} needs a list of columns, which PostgreSQL has since version 15",
                     "Upgrade the server, or write ondelete='RESTRICT' or 'CASCADE'.",
                 )
-            else:
+            elif listed is None:
                 actions["ondelete"] = f"{on_delete} ({', '.join(_quote(each.name) for each in columns)})"
         if _word(key.match) == "FULL" and self.dialect == "sqlite":
             self._emulate_full(key, columns)
@@ -287,9 +305,9 @@ class References:
                 key.use_alter = True  # known now, so nobody need be warned
             if key.name is None:
                 key.name = conv(f"fk_{key.table.name}_{'_'.join(each.name for each in key.columns)}")
-        for logical, action in self._triggers:
+        for logical, action, listed in self._triggers:
             key = self.counterparts[logical]
-            set_on_delete(key, action).create_with(in_cycle=key in apart)
+            set_on_delete(key, action, listed).create_with(in_cycle=key in apart)
 
 
 _SETS = ("SET NULL", "SET DEFAULT")
@@ -299,6 +317,13 @@ _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 
 def _word(option: str | None) -> str:
     return " ".join((option or "").upper().split())
+
+
+def _action(option: str | None) -> tuple[str, list[str] | None]:
+    """Return what ON DELETE or ON UPDATE does, and the columns it does it to, if they are listed."""
+    action, _, listed = (option or "").partition("(")
+    names = [each.strip().strip('"') for each in listed.rstrip(") ").split(",")]
+    return _word(action), names if listed else None
 
 
 def _actions(key: ForeignKeyConstraint) -> dict[str, Any]:

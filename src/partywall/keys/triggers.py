@@ -60,7 +60,7 @@ class Trigger:
         event.listen(self.referring, "before_drop", _ddl(f"DROP TRIGGER IF EXISTS {self.name}"))
 
 
-def set_on_delete(key: ForeignKeyConstraint, action: str) -> Trigger:
+def set_on_delete(key: ForeignKeyConstraint, action: str, listed: list[str] | None = None) -> Trigger:
     """
     Return a trigger for ``ON DELETE SET NULL`` or ``SET DEFAULT`` of a physical foreign key.
 
@@ -70,11 +70,13 @@ def set_on_delete(key: ForeignKeyConstraint, action: str) -> Trigger:
     Args:
         key: Its first column is the tenant's, which is left as it is.
         action: ``"SET NULL"`` or ``"SET DEFAULT"``.
+        listed: Names of the columns to set; None: all but the tenant's.
     """
     child, parent = key.table, key.referred_table
     pairs = [(element.parent, element.column) for element in key.elements]
     criteria = " AND ".join(f"{_quote(column.name)} = OLD.{_quote(other.name)}" for column, other in pairs)
-    values = ", ".join(f"{_quote(column.name)} = {_value(column, action)}" for column, _ in pairs[1:])
+    set_columns = [column for column, _ in pairs[1:] if listed is None or column.name in listed]
+    values = ", ".join(f"{_quote(column.name)} = {_value(column, action)}" for column in set_columns)
     columns = "_".join(column.name for column, _ in pairs[1:])
     name = _quote(f"tr_{child.name}_{columns}_{parent.name}_{action.lower().replace(' ', '_')}")
     return Trigger(

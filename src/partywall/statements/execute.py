@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import select, type_coerce
+from sqlalchemy import Delete, Update, select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm.context import _MapperEntity
+from sqlalchemy.sql import visitors
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant, Unscoped
@@ -19,7 +20,7 @@ from partywall.statements.compile import TENANT_PARAMETER, public_twin
 from partywall.statements.driver import DriverTexts
 from partywall.statements.orm import check_ids_are_unique
 from partywall.statements.proving import prove_compiled, prove_text
-from partywall.statements.refusals import foreign_value
+from partywall.statements.refusals import foreign_value, ids_written
 from partywall.statements.rules import Vocabulary
 from partywall.statements.sent import remember
 from partywall.statements.vouched import Vouched
@@ -181,7 +182,7 @@ class _UnscopedContext(DefaultExecutionContext):
 
     @classmethod
     def _init_compiled(cls, *args: Any, **kw: Any) -> Any:
-        connection, compiled = args[1], args[4]
+        connection, options, compiled = args[1], args[3], args[4]
         _check_unscoped(connection)
         if not isinstance(compiled, UnscopedCompiler):
             raise RefusedStatementError("this statement was compiled for another scope.", str(compiled))
@@ -189,6 +190,9 @@ class _UnscopedContext(DefaultExecutionContext):
             for entity in getattr(getattr(compiled, "compile_state", None), "_entities", ()):
                 if isinstance(entity, _MapperEntity):
                     check_ids_are_unique(entity.mapper, cls.partywall_tables)
+            is_of_the_orm = options.get("compiled_cache") is not None  # its unit of work and bulk writes: by the id
+            if is_of_the_orm:
+                _check_tenant_is_named(getattr(compiled, "statement", None), cls.partywall_tables)
         return super()._init_compiled(*args, **kw)
 
     @classmethod
@@ -205,6 +209,19 @@ class _UnscopedContext(DefaultExecutionContext):
     def _init_default(cls, dialect: Any, connection: Any, *args: Any, **kw: Any) -> Any:
         _check_unscoped(connection)
         return super()._init_default(dialect, connection, *args, **kw)
+
+
+def _check_tenant_is_named(statement: Any, tables: Tables) -> None:
+    """Refuse an UPDATE or DELETE by ids that two tenants' rows may have."""
+    if not isinstance(statement, (Update, Delete)):
+        return
+    table: Any = statement.table
+    description = tables.find(getattr(table, "schema", None), table.name)
+    if description is None or not description.ids_repeat:
+        return
+    where = () if statement.whereclause is None else visitors.iterate(statement.whereclause)
+    if not any(getattr(each, "name", None) == description.tenant_column for each in where):
+        raise ids_written(description)
 
 
 def _check_unscoped(connection: Any) -> None:
