@@ -19,6 +19,7 @@ from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.schema import CreateTable, MetaData
+from sqlalchemy.sql import visitors
 
 from partywall.errors import NoTenantError, PartywallError, RefusedStatementError, SetupError, TenantChangedError
 from partywall.keys.physical import Physical, physical_metadata
@@ -66,6 +67,7 @@ class Guard:
         self.engine = engine
         self.setting = setting
         self.self_test: SelfTest | None = None
+        self.tests_itself = False
         self.vocabulary = vocabulary
         self.allow_unscoped = allow_unscoped
         self.audit = audit
@@ -318,6 +320,7 @@ class _GuardedConnection(Connection):
 
 
 _OURS = "partywall.ours"  # in the info of a pooled connection: only our Connection has had it
+_UNSCOPED_TESTED = "partywall.unscoped_tested"  # in the info of a pooled connection
 _UNSCOPED = "partywall.unscoped"  # ... : something ran on it unscoped
 
 _INSIDE = frozenset(
@@ -443,6 +446,21 @@ class _UnscopableConnection(_GuardedConnection):
     def dialect(self, value: Any) -> None:
         self._dialect = value
 
+    def meet_unscoped(self, statement: Any) -> None:
+        """
+        Test whether the database shows this role all rows, before it is asked for those of the tenancy's tables.
+
+        The owner, who is asked to create them, is shown none.
+        """
+        test, info = self.guard.self_test, self.info
+        if test is None or not self.guard.tests_itself or info.get(_UNSCOPED_TESTED):
+            return
+        tables = self.guard.vocabulary.tables
+        if any(isinstance(each, Table) and tables.find(each.schema, each.name) for each in visitors.iterate(statement)):
+            dbapi_connection: Any = self._dbapi_connection
+            test.meet_inside(dbapi_connection.dbapi_connection)
+            info[_UNSCOPED_TESTED] = True
+
     def _run_ddl_visitor(self, visitorcallable: Any, element: Any, **kw: Any) -> None:
         """Create and drop what the database gets for the models, where they are the tenancy's."""
         if self._is_of_the_tenancy(element):
@@ -520,6 +538,7 @@ def guard_engine(
     )
     if rows is not None and dialect.name == "postgresql":
         guard.self_test = SelfTest(sync_engine, vocabulary.tables, rows, unscoped=allow_unscoped)
+        guard.tests_itself = rows.self_test
         if rows.self_test and not allow_unscoped:
             event.listen(sync_engine, "connect", guard.self_test.meet)
     dialect.partywall_guard = guard

@@ -186,6 +186,7 @@ class _UnscopedContext(DefaultExecutionContext):
         _check_unscoped(connection)
         if not isinstance(compiled, UnscopedCompiler):
             raise RefusedStatementError("this statement was compiled for another scope.", str(compiled))
+        connection.meet_unscoped(getattr(compiled, "statement", None))
         if cls.partywall_tables.ids_repeat:
             for entity in getattr(getattr(compiled, "compile_state", None), "_entities", ()):
                 if isinstance(entity, _MapperEntity):

@@ -47,18 +47,22 @@ class SelfTest:
             SetupError: The wall does not hold; every finding has the SQL that mends it.
         """
         try:
-            cursor = dbapi_connection.cursor()
-            cursor.execute(_WHICH_SERVER)
-            server = cursor.fetchone()
-            cursor.close()
-            with self._lock:
-                if server != self._tested:
-                    self.run(dbapi_connection, record)
-                    self._tested = server
+            self.meet_inside(dbapi_connection, record)
             dbapi_connection.rollback()
         except BaseException:
             dbapi_connection.close()
             raise
+
+    def meet_inside(self, dbapi_connection: Any, record: Any = None) -> None:
+        """Do the same inside a transaction, which goes on."""
+        cursor = dbapi_connection.cursor()
+        cursor.execute(_WHICH_SERVER)
+        server = cursor.fetchone()
+        cursor.close()
+        with self._lock:
+            if server != self._tested:
+                self.run(dbapi_connection, record)
+                self._tested = server
 
     def run(self, dbapi_connection: Any, record: Any = None) -> None:
         """Test the wall, whatever is known of it."""
