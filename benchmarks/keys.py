@@ -30,7 +30,7 @@ from sqlalchemy import (
     select,
 )
 
-from benchmarks.measure import Clock, DisagreementError, Plan, Spread, Task, Timings, interleave
+from benchmarks.measure import Clock, DisagreementError, Plan, Spread, Task, Timings, interleaved, repeats_for
 from benchmarks.schema import Size
 from partywall import Tenancy
 
@@ -184,7 +184,8 @@ def open_schemas(url: URL, size: Size) -> Iterator[Engine]:
 
 def measure_keys(case: KeyCase, engine: Engine, size: Size, *, clock: Clock, plan: Plan) -> Timings:
     """Time a statement on every schema, interleaved; what it changes is rolled back outside of the time."""
-    return interleave({schema.name: _task(case, schema, engine, size, clock, plan) for schema in SCHEMAS}, size, plan)
+    tasks = {schema.name: _task(case, schema, engine, size, clock, plan) for schema in SCHEMAS}
+    return interleaved(tasks, repeats_for(tasks["as written"], plan), size, plan)
 
 
 def _task(case: KeyCase, schema: Schema, engine: Engine, size: Size, clock: Clock, plan: Plan) -> Task:

@@ -29,9 +29,10 @@ __all__ = [
     "Spread",
     "Task",
     "Timings",
-    "interleave",
+    "interleaved",
     "measure",
     "measure_write",
+    "repeats_for",
     "verify",
     "verify_write",
 ]
@@ -138,19 +139,15 @@ def measure(case: Case, variants: Sequence[Variant], size: Size, *, mode: Mode, 
         return run
 
     tasks = {variant.name: task(variant) for variant in variants}
-    return interleave(tasks, size, plan)
+    return interleaved(tasks, repeats_for(tasks[variants[0].name], plan), size, plan)
 
 
 Task = Callable[[int, int], float]
 """Runs something for a tenant as many times as it is told to, and returns the seconds it took."""
 
 
-def interleave(tasks: Mapping[str, Task], size: Size, plan: Plan) -> Timings:
-    """Run tasks as the plan says: as often as the first of them fills its time, in rounds, each in random order."""
-    return _interleaved(tasks, _repeats(next(iter(tasks.values())), plan), size, plan)
-
-
-def _interleaved(tasks: Mapping[str, Task], repeats: int, size: Size, plan: Plan) -> Timings:
+def interleaved(tasks: Mapping[str, Task], repeats: int, size: Size, plan: Plan) -> Timings:
+    """Run all tasks in each round, in random order, for the round's tenant, with the garbage collector off."""
     order = list(tasks.items())
     timings: dict[str, list[float]] = {name: [] for name in tasks}
     gc.collect()
@@ -169,7 +166,7 @@ def _interleaved(tasks: Mapping[str, Task], repeats: int, size: Size, plan: Plan
     return timings
 
 
-def _repeats(task: Task, plan: Plan) -> int:
+def repeats_for(task: Task, plan: Plan) -> int:
     """Return how many runs fill the plan's time, after the database has seen the statement a few times."""
     task(1, 10)  # psycopg prepares a statement when it comes for the sixth time
     return max(2, round(plan.seconds / (task(1, 10) / 10)))
@@ -228,9 +225,9 @@ def measure_write(write: Write, writers: Sequence[Writer], size: Size, *, clock:
 
         return run
 
-    repeats = _repeats(task(writers[0], 1), plan)
+    repeats = repeats_for(task(writers[0], 1), plan)
     warm_up = min(plan.warm_up, repeats)  # a long write runs the same code for each row: it is warm after a few
-    return _interleaved({writer.name: task(writer, warm_up) for writer in writers}, repeats, size, plan)
+    return interleaved({writer.name: task(writer, warm_up) for writer in writers}, repeats, size, plan)
 
 
 def verify_write(write: Write, writers: Sequence[Writer], size: Size) -> None:

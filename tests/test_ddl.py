@@ -69,8 +69,8 @@ def tenancy_of(layout: str = "keep") -> Tenancy:
     for name in ("zulu", "alpha", "mike", "kilo", "echo"):
         Index(f"ix_tasks_{name}", tasks.c.tenant_id, tasks.c.note, tasks.c[{"zulu": "id"}.get(name, "number")])
     view = DDL("CREATE VIEW names AS SELECT name FROM projects -- all of them")  # type: ignore[no-untyped-call]  # SQLAlchemy's
-    event.listen(projects, "after_create", view, propagate=True)
-    event.listen(metadata, "after_create", _add_the_first_tenant, propagate=True)
+    event.listen(projects, "after_create", view)
+    event.listen(metadata, "after_create", _add_the_first_tenant)
     return Tenancy(metadata, tenants="tenants", layout=layout)
 
 

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("scope",),
     ("tables",),
     ("statements.placement", "statements.functions", "statements.names", "statements.presets", "statements.refusals"),
-    ("statements.sent",),
+    ("statements.sent", "statements.vouched"),
     ("statements.proof._model",),
     ("statements.proof._block", "statements.proof._postgresql", "statements.proof._sqlite"),
     ("statements.proof._judge",),
@@ -40,7 +40,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("keys.triggers",),
     ("keys.references",),
     ("keys.physical",),
-    ("rows.declaration",),
+    ("rows.declaration", "rows.encoding", "rows.seal"),
+    ("rows.postgresql.drivers",),
+    ("rows.postgresql.session",),
+    ("rows.postgresql.meant",),
+    ("rows.postgresql.function",),
+    ("rows.postgresql.ddl", "rows.postgresql.facts"),
+    ("rows.postgresql.drift",),
+    ("rows.postgresql.verify",),
+    ("rows.postgresql.self_test",),
+    ("rows.sqlite.schema",),
+    ("rows.sqlite.views",),
+    ("rows.sqlite.authorizer",),
+    ("rows.sqlite.refusals", "rows.sqlite.seals"),
+    ("rows.sqlite.connection",),
+    ("rows.sqlite.wall",),
     ("guard",),
     ("tenancy",),
     ("__init__",),
@@ -55,7 +69,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli.__main__",),
 )
 HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in layer}
-PACKAGES_WITHOUT_CODE = {"statements.__init__", "rows.__init__", "keys.__init__"}
+PACKAGES_WITHOUT_CODE = {
+    "statements.__init__",
+    "keys.__init__",
+    "rows.__init__",
+    "rows.postgresql.__init__",
+    "rows.sqlite.__init__",
+}
 
 
 def modules() -> dict[str, Path]:

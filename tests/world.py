@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import create_engine, insert
 from sqlalchemy.engine import URL, Engine
 
+from partywall.rows.declaration import RowWall
 from partywall.testing import Twins
 from tests import models
 
@@ -36,11 +37,11 @@ class World:
 
 
 @contextmanager
-def world(name: str, new_database: Callable[[], URL]) -> Iterator[World]:
-    """Fill the databases and open them; close them at the end."""
+def world(name: str, new_database: Callable[[], URL], rows: RowWall | None = None) -> Iterator[World]:
+    """Fill the databases and open them, with a row wall if there is one; close them at the end."""
     url = new_database()
     plain = filled(url, models.rows())
-    many = models.tenancy().guard(create_engine(url), allow_unscoped=True)
+    many = models.tenancy(rows=rows).guard(create_engine(url), allow_unscoped=rows is None)
     alone = {tenant_id: filled(new_database(), models.rows_of(tenant_id)) for tenant_id in TWIN_TENANTS}
     try:
         twins = {tenant_id: Twins(many, engine, tenant_id) for tenant_id, engine in alone.items()}

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.schema import DefaultClause
 
 from partywall import PartywallError, tenant
+from partywall.rows.declaration import RowWall
 from partywall.testing import DifferenceError, Outcome
 from partywall.testing.twins import _plain
 from tests import models, write_models
@@ -191,8 +192,23 @@ def rows_in(session: Session, table: str) -> list[dict[str, Any]]:
         return [dict(zip((each[0] for each in cursor.description), row, strict=True)) for row in cursor.fetchall()]
 
 
+class _PastTheRowWall:
+    """A cursor for which a walled connection of SQLite answers our questions about all tenants' rows."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str) -> None:
+        seals = self._cursor.connection.partywall_seals
+        self._cursor.execute(seals.sealed_question(sql.replace(" FROM ", " FROM main.")))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
 def _cursor(connection: Connection) -> Any:
-    return connection.connection.cursor()
+    cursor = connection.connection.cursor()
+    return _PastTheRowWall(cursor) if getattr(cursor.connection, "partywall_gate", None) is not None else cursor
 
 
 def picture_of(engine: Engine) -> Picture:
@@ -255,11 +271,11 @@ class WriteWorld:
 
 
 @contextmanager
-def write_world(name: str, new_database: Callable[[], URL]) -> Iterator[WriteWorld]:
-    """Fill the databases and open them; close them at the end."""
+def write_world(name: str, new_database: Callable[[], URL], rows: RowWall | None = None) -> Iterator[WriteWorld]:
+    """Fill the databases and open them, with a row wall if there is one; close them at the end."""
     url = new_database()
     plain = filled(url)
-    many = write_models.tenancy().guard(create_engine(url), allow_unscoped=True)
+    many = write_models.tenancy(rows=rows).guard(create_engine(url), allow_unscoped=rows is None)
     alone = {tenant_id: filled(new_database(), tenant_id) for tenant_id in TWIN_TENANTS}
     try:
         twins = {tenant_id: WriteTwins(many, engine, tenant_id) for tenant_id, engine in alone.items()}
@@ -284,16 +300,16 @@ def filled(url: URL, only: int | None = None) -> Engine:
     with engine.begin() as connection:
         metadata.create_all(connection)
         for table in metadata.tables.values():
-            kept = [row for row in rows[table.name] if only is None or _is_seen(table.name, row, only)]
+            kept = [row for row in rows[table.name] if only is None or is_seen(table.name, row, only)]
             if kept:
                 connection.execute(insert(table), kept)
         if only is not None:
-            for statement in _triggers(engine.dialect.name, metadata, only):
+            for statement in triggers(engine.dialect.name, metadata, only):
                 connection.execute(DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
     return engine
 
 
-def _is_seen(table: str, row: dict[str, Any], tenant_id: int) -> bool:
+def is_seen(table: str, row: dict[str, Any], tenant_id: int) -> bool:
     if table == "tenants":
         return bool(row["id"] == tenant_id)
     return row.get(TENANT_COLUMN, tenant_id) in (tenant_id, None)
@@ -315,7 +331,7 @@ def _metadata(only: int | None) -> MetaData:
     return metadata
 
 
-def _triggers(dialect: str, metadata: MetaData, tenant_id: int) -> Iterator[str]:
+def triggers(dialect: str, metadata: MetaData, tenant_id: int) -> Iterator[str]:
     if dialect == "sqlite":
         for kind in ("UPDATE", "DELETE"):
             yield (

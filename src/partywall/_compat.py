@@ -9,7 +9,7 @@ import sqlalchemy
 from sqlalchemy.orm import identity
 from sqlalchemy.sql.annotation import Annotated
 
-__all__ = ["SQLALCHEMY_21", "WeakInstanceDict", "drop_ordered_values", "is_annotated"]
+__all__ = ["SQLALCHEMY_21", "WeakInstanceDict", "drop_ordered_values", "hold_transaction", "is_annotated"]
 
 SQLALCHEMY_21: bool = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2]) >= (2, 1)
 """Whether this is 2.1 or later. Ends with the support of 2.0."""
@@ -29,3 +29,10 @@ def drop_ordered_values(state: Any, is_dropped: Callable[[Any], bool]) -> None:
     if ordered is not None:
         kept = [(key, value) for key, value in ordered if not is_dropped(key)]
         state._ordered_values, state._parameter_ordering = kept, [key for key, _ in kept]
+
+
+def hold_transaction(connection: Any, transaction: Any) -> None:
+    """Give SQLAlchemy's adapter of asyncpg a transaction that has begun. 2.0 has a flag beside it; ends with it."""
+    connection._transaction = transaction
+    if not SQLALCHEMY_21:
+        connection._started = True

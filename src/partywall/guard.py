@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from sqlalchemy import Table, event
@@ -14,11 +17,19 @@ from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.schema import CreateTable, MetaData
+from sqlalchemy.sql import visitors
 
-from partywall.errors import PartywallError, RefusedStatementError, SetupError, TenantChangedError
+from partywall.errors import NoTenantError, PartywallError, RefusedStatementError, SetupError, TenantChangedError
 from partywall.keys.physical import Physical, physical_metadata
-from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, current_scope
+from partywall.rows.declaration import RowWall
+from partywall.rows.postgresql.drivers import Driver
+from partywall.rows.postgresql.self_test import SelfTest
+from partywall.rows.postgresql.session import TenantSetting
+from partywall.rows.sqlite.connection import WalledConnection
+from partywall.rows.sqlite.wall import SqliteWall
+from partywall.scope import BrokenPin, Pin, Scope, Tenant, Unscoped, audit_log, current_scope
 from partywall.statements.execute import scope_of, scoped_context, unscoped_compiler, unscoped_context
 from partywall.statements.names import scoped_preparer, scoped_type_compiler
 from partywall.statements.orm import (
@@ -32,6 +43,7 @@ from partywall.statements.orm import (
 from partywall.statements.proving import checked_compiler, checked_context
 from partywall.statements.rules import Vocabulary
 from partywall.statements.textual import scoped_compiler
+from partywall.statements.vouched import Vouched
 
 __all__ = ["Guard", "guard_engine"]
 
@@ -48,14 +60,19 @@ class Guard:
         vocabulary: Vocabulary,
         *,
         allow_unscoped: bool,
-        audit: Callable[[Unscoped], None] | None,
+        audit: Callable[[Unscoped | Vouched], None] | None,
         metadata: Sequence[MetaData],
+        setting: TenantSetting | None = None,
     ) -> None:
         self.engine = engine
+        self.setting = setting
+        self.self_test: SelfTest | None = None
+        self.tests_itself = False
         self.vocabulary = vocabulary
         self.allow_unscoped = allow_unscoped
         self.audit = audit
         self.metadata = metadata
+        self.bind_tenant: Callable[[Any], Any] | None = None
         self._plain = copy.copy(engine.dialect)
         self._unscoped: Any = None
         self._lock = threading.Lock()
@@ -80,6 +97,31 @@ class Guard:
         """Tell the application's audit hook that a transaction is unscoped; called once for each."""
         if isinstance(scope, Unscoped) and self.audit is not None:
             self.audit(scope)
+
+    @property
+    def has_row_wall(self) -> bool:
+        """Whether the database holds whatever is sent to the tenant: there is a row wall, and it passed its test."""
+        is_tested = self.self_test is not None and self.self_test.has_passed and not self.allow_unscoped
+        return is_tested or self.vocabulary.is_walled
+
+    def verify(self, bind: Engine | Connection) -> None:
+        """
+        Run the self-test of the row wall.
+
+        Raises:
+            SetupError: It does not hold, or there is none.
+        """
+        if self.self_test is None and not self.vocabulary.is_walled:
+            raise SetupError(
+                "no row wall holds this engine: on SQLite those that may be used unscoped have none, and see all rows."
+            )
+        with bind.connect() if isinstance(bind, Engine) else nullcontext(bind) as connection:
+            if self.self_test is not None:
+                dbapi_connection = connection.connection.dbapi_connection
+                try:
+                    self.self_test.run(dbapi_connection)
+                finally:
+                    self.engine.dialect.do_rollback(connection.connection)  # SQLite's is tested when it is put up
 
     def physical(self) -> Physical:
         """Return what the database gets for the tenancy's metadata."""
@@ -123,6 +165,7 @@ class _GuardedConnection(Connection):
     _pinned_transaction: Any = None
     _recorded_transaction: Any = None
     _checked: Scope | None = None
+    _settled: Scope | None = None  # the one for which nothing is left to be done before a statement
 
     def pinned_scope(self) -> Scope | None:
         """
@@ -136,12 +179,39 @@ class _GuardedConnection(Connection):
         pin = self.partywall_pin
         if transaction is not None and pin is not None and transaction is self._pinned_transaction:
             ambient = current_scope()
-            if pin.scope is self._checked is not None and (ambient is None or ambient is pin.scope):
+            if pin.scope is self._settled is not None and (ambient is None or ambient is pin.scope):
                 session = None if self.partywall_session is None else self.partywall_session()
                 if session is not None and type(session.identity_map) is not PinnedIdentityMap:
                     self._pin_session(pin)
                 return pin.scope
-        return self._meet_scope(self.get_transaction())
+        root = self.get_transaction()
+        scope = self._meet_scope(root)
+        self._settle(scope, root)
+        return scope
+
+    def _settle(self, scope: Scope | None, transaction: Any) -> None:  # noqa: ARG002  # a row wall needs it
+        """Do what the walls in the database need before a statement is sent; asked until it is settled."""
+        self._settled = scope
+
+    def accept(self, vouched: Vouched) -> None:
+        """
+        Let a statement run that nobody scopes but the database, and say so in the audit log.
+
+        Raises:
+            NoTenantError: No tenant is in scope.
+            RefusedStatementError: No wall in the database holds it.
+        """
+        if not isinstance(self.pinned_scope(), Tenant):
+            raise NoTenantError("no tenant is in scope, and a text that was vouched for needs one.", vouched.statement)
+        if not self.guard.has_row_wall:
+            raise RefusedStatementError(
+                "nobody can vouch for a statement here: it would be scoped by the database alone, and no row wall "
+                "holds this engine.\nDeclare one, Tenancy(..., rows=RowWall(...)), and guard without allow_unscoped.",
+                vouched.statement,
+            )
+        audit_log.warning("vouched: %s", vouched.reason, extra={"reason": vouched.reason})
+        if self.guard.audit is not None:
+            self.guard.audit(vouched)
 
     def _meet_scope(self, transaction: Any) -> Scope | None:
         if transaction is None:
@@ -158,7 +228,31 @@ class _GuardedConnection(Connection):
             self.guard.check(scope)
             self._record(scope, transaction)
             self._checked = scope
+            if transaction is not None:
+                self._show_rows_of(scope)
         return scope
+
+    def _show_rows_of(self, scope: Scope | None) -> None:
+        """Let the row wall show the rows of a scope, to the end of the transaction."""
+        if self.guard.vocabulary.is_walled:
+            tenant_id = scope.id if isinstance(scope, Tenant) else None
+            _walled(self.connection.dbapi_connection).gate.let_in(tenant_id, self.guard.bind_tenant)
+
+    def _rollback_impl(self) -> None:
+        try:
+            super()._rollback_impl()
+        finally:
+            self._leave_rows()
+
+    def _commit_impl(self) -> None:
+        try:
+            super()._commit_impl()
+        finally:
+            self._leave_rows()
+
+    def _leave_rows(self) -> None:
+        if self.guard.vocabulary.is_walled and self._still_open_and_dbapi_connection_is_valid:
+            self._show_rows_of(None)
 
     def _pin_session(self, pin: Pin) -> None:
         """Pin the Session's identity map again if expunge_all() has replaced it."""
@@ -168,7 +262,8 @@ class _GuardedConnection(Connection):
 
     def _pin(self, transaction: Any) -> Pin:
         pin = Pin()
-        self._pinned_transaction, self.partywall_pin, self._checked = transaction, pin, None
+        self._pinned_transaction, self.partywall_pin = transaction, pin
+        self._checked = self._settled = None
         self.partywall_session = None
         return pin
 
@@ -216,11 +311,124 @@ class _GuardedConnection(Connection):
             self._record(scope, transaction)
         self._pin(transaction).meet(scope)
         self._checked = scope
+        self._show_rows_of(scope)
 
     def _record(self, scope: Scope, transaction: Any) -> None:
         if transaction is not None and transaction is not self._recorded_transaction:
             self.guard.record(scope)
             self._recorded_transaction = transaction
+
+
+_OURS = "partywall.ours"  # in the info of a pooled connection: only our Connection has had it
+_UNSCOPED_TESTED = "partywall.unscoped_tested"  # in the info of a pooled connection
+_UNSCOPED = "partywall.unscoped"  # ... : something ran on it unscoped
+
+_INSIDE = frozenset(
+    {
+        "sqlalchemy.engine.base",
+        "sqlalchemy.engine.default",
+        "sqlalchemy.dialects.postgresql.base",
+        "sqlalchemy.dialects.postgresql._psycopg_common",
+        "sqlalchemy.dialects.postgresql.psycopg",
+    }
+)
+"""Modules that take the pool's connection for what SQLAlchemy does with it. Anybody else may do anything."""
+
+
+class _RowWalledConnection(_GuardedConnection):
+    """
+    A guarded connection that tells PostgreSQL the tenant of each of its transactions.
+
+    It does so with BEGIN where the tenant is known by then, else before the first statement that has one.
+    """
+
+    partywall_prefix: str = ""  # of the next statement, where the driver tells the tenant that way
+    _told: Scope | None = None
+    _told_inside: Any = None  # the savepoint whose end would undo it
+    _handed_out: bool = False
+    _is_undoing: bool = False
+
+    def __init__(self, engine: Engine, connection: Any = None, **kw: Any) -> None:
+        super().__init__(engine, connection, **kw)
+        pooled = self._dbapi_connection
+        if connection is None and pooled is not None:
+            if pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
+                self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
+            elif not self._handed_out:  # a listener may have had it
+                pooled.info[_OURS] = True
+
+    @property
+    def connection(self) -> Any:
+        """The pool's connection. Whoever but SQLAlchemy has it may do anything: it is closed when it comes back."""
+        pooled = super().connection
+        if _caller() not in _INSIDE:
+            self._handed_out, self._settled = True, None
+            pooled.info.pop(_OURS, None)
+            if self.partywall_prefix:
+                prefix, self.partywall_prefix = self.partywall_prefix, ""
+                self._setting.driver.send(pooled.dbapi_connection, prefix)
+        return pooled
+
+    @property
+    def _setting(self) -> TenantSetting:
+        setting = self.guard.setting
+        assert setting is not None  # noqa: S101  # else this class would not be used
+        return setting
+
+    def _settle(self, scope: Scope | None, transaction: Any) -> None:
+        if transaction is None or self._is_undoing:
+            return
+        if isinstance(scope, Tenant):
+            self._tell(scope)
+        # Whoever holds the raw connection may have ended the transaction or changed the setting: told each time.
+        self._settled = None if self._handed_out else scope
+
+    def _tell(self, tenant: Tenant) -> None:
+        if tenant is self._told and not self._handed_out:
+            return
+        pooled: Any = self._dbapi_connection
+        if self._setting.driver.is_failed(pooled.dbapi_connection):
+            return  # nothing but a rollback is taken now
+        self.partywall_prefix = self._setting.set(pooled.dbapi_connection, tenant)
+        self._told, self._told_inside = tenant, self._nested_transaction
+
+    def _begin_impl(self, transaction: Any) -> None:
+        super()._begin_impl(transaction)
+        self._begun()
+
+    def _begin_twophase_impl(self, transaction: Any) -> None:
+        super()._begin_twophase_impl(transaction)
+        self._begun()
+
+    def _begun(self) -> None:
+        self._told, self._told_inside, self.partywall_prefix, self._settled = None, None, "", None
+        pin = self.partywall_pin
+        scope = None if pin is None else pin.scope
+        if isinstance(scope, Unscoped) and self._dbapi_connection is not None:
+            self._dbapi_connection.info[_UNSCOPED] = True
+        try:
+            self._settle(scope, self)
+        except PartywallError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as SQLAlchemy begins: wrapped, and noticed if the server is gone
+            self._handle_dbapi_exception(error, None, None, None, None)
+
+    def _rollback_to_savepoint_impl(self, name: str) -> None:
+        self._is_undoing = True
+        try:
+            super()._rollback_to_savepoint_impl(name)
+        finally:
+            self._is_undoing = False
+        if self._told_inside is not None:
+            self._told = self._told_inside = self._settled = None
+
+
+def _caller() -> str:
+    """Return the name of the module that asks for a property; "" where nobody in Python does."""
+    try:
+        return str(sys._getframe(2).f_globals.get("__name__", ""))
+    except ValueError:
+        return ""
 
 
 class _UnscopableConnection(_GuardedConnection):
@@ -237,6 +445,21 @@ class _UnscopableConnection(_GuardedConnection):
     @dialect.setter
     def dialect(self, value: Any) -> None:
         self._dialect = value
+
+    def meet_unscoped(self, statement: Any) -> None:
+        """
+        Test whether the database shows this role all rows, before it is asked for those of the tenancy's tables.
+
+        The owner, who is asked to create them, is shown none.
+        """
+        test, info = self.guard.self_test, self.info
+        if test is None or not self.guard.tests_itself or info.get(_UNSCOPED_TESTED):
+            return
+        tables = self.guard.vocabulary.tables
+        if any(isinstance(each, Table) and tables.find(each.schema, each.name) for each in visitors.iterate(statement)):
+            dbapi_connection: Any = self._dbapi_connection
+            test.meet_inside(dbapi_connection.dbapi_connection)
+            info[_UNSCOPED_TESTED] = True
 
     def _run_ddl_visitor(self, visitorcallable: Any, element: Any, **kw: Any) -> None:
         """Create and drop what the database gets for the models, where they are the tenancy's."""
@@ -279,15 +502,17 @@ def guard_engine(
     vocabulary: Vocabulary,
     *,
     allow_unscoped: bool,
-    audit: Callable[[Unscoped], None] | None,
+    audit: Callable[[Unscoped | Vouched], None] | None,
     metadata: Sequence[MetaData],
     checker: bool = False,
+    rows: RowWall | None = None,
 ) -> None:
     """
     Put the walls around *engine*, in place.
 
     Raises:
-        SetupError: It is no engine, is guarded already, or speaks a dialect we know nothing about.
+        SetupError: It is no engine, is guarded already, or speaks a dialect we know nothing about; or it has a row
+            wall, and a driver, a pool or a tenant column with which that cannot be.
     """
     sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     if not isinstance(sync_engine, Engine):
@@ -304,7 +529,18 @@ def guard_engine(
             f"partywall knows nothing about the dialect {dialect.name!r}, so it cannot say what its statements read.\n"
             f"Known: {', '.join(KNOWN_DIALECTS)}."
         )
-    guard = Guard(sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit, metadata=metadata)
+    setting = None
+    if rows is not None and dialect.name == "postgresql":
+        setting = TenantSetting(rows, vocabulary.tables, dialect)
+        _enforce_in_database(sync_engine, setting)
+    guard = Guard(
+        sync_engine, vocabulary, allow_unscoped=allow_unscoped, audit=audit, metadata=metadata, setting=setting
+    )
+    if rows is not None and dialect.name == "postgresql":
+        guard.self_test = SelfTest(sync_engine, vocabulary.tables, rows, unscoped=allow_unscoped)
+        guard.tests_itself = rows.self_test
+        if rows.self_test and not allow_unscoped:
+            event.listen(sync_engine, "connect", guard.self_test.meet)
     dialect.partywall_guard = guard
     if checker:
         dialect.statement_compiler = checked_compiler(dialect.statement_compiler)
@@ -312,14 +548,18 @@ def guard_engine(
     else:
         dialect.statement_compiler = scoped_compiler(dialect.statement_compiler, vocabulary)
         dialect.execution_ctx_cls = scoped_context(dialect.execution_ctx_cls, vocabulary)
-        dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer)
+        dialect.identifier_preparer = scoped_preparer(dialect.identifier_preparer, is_walled=vocabulary.is_walled)
         dialect.type_compiler_instance = scoped_type_compiler(dialect.type_compiler_instance)
     dialect.initialize = _first_contact(dialect.initialize)
     if dialect.name == "sqlite":
         event.listen(sync_engine, "connect", _check_foreign_keys)
+    if vocabulary.is_walled:
+        _wall_sqlite(sync_engine, guard)
     sync_engine.clear_compiled_cache()
-    base = _UnscopableConnection if allow_unscoped else _GuardedConnection
-    connection_class = type("GuardedConnection", (base,), {"guard": guard})
+    bases: tuple[type[_GuardedConnection], ...] = (_UnscopableConnection,) if allow_unscoped else (_GuardedConnection,)
+    if setting is not None:
+        bases = (_RowWalledConnection, *bases) if allow_unscoped else (_RowWalledConnection,)
+    connection_class = type("GuardedConnection", bases, {"guard": guard})
     copied: Any = type("GuardedOptionEngine", (OptionEngine,), {"_connection_cls": connection_class})
     copied._option_cls = copied
     sync_engine._connection_cls = connection_class
@@ -329,6 +569,123 @@ def guard_engine(
         event.listen(Session, "before_attach", _session_attaches)
         event.listen(Mapper, "before_insert", _session_inserts)
         event.listen(Mapper, "_sa_event_merge_wo_load", _session_merges)
+
+
+def _enforce_in_database(engine: Engine, setting: TenantSetting) -> None:
+    """Let an engine tell the tenant, and take no connection back on which something may be left."""
+    if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
+        raise SetupError(
+            f"a {type(engine.pool).__name__} gives one connection to several users at once, and a connection has one "
+            "tenant.\nUse another pool: create_engine(url), or create_engine(url, poolclass=NullPool)."
+        )
+    driver, dialect = setting.driver, engine.dialect
+
+    def returns(dbapi_connection: Any, record: Any) -> None:
+        is_ours = record.info.pop(_OURS, False)
+        if dbapi_connection is not None and not (is_ours and driver.is_idle(dbapi_connection)):
+            record.invalidate()  # settings, temporary tables, cursors, locks, LISTEN: a new one has none
+
+    event.listen(engine.pool, "checkin", returns)
+    if driver.rides_along:
+        _let_ride_along(dialect, driver)
+
+
+def _let_ride_along(dialect: Any, driver: Driver) -> None:
+    """Send what tells the tenant in one string with the next statement."""
+
+    def also(send: Callable[..., Any], *, is_single: bool) -> Callable[..., Any]:
+        def send_both(cursor: Any, statement: str, *args: Any) -> Any:
+            connection: Any = getattr(args[-1], "root_connection", None) if args else None
+            prefix = getattr(connection, "partywall_prefix", "")
+            if not prefix:
+                return send(cursor, statement, *args)
+            if is_single and cursor.name is None:  # a named cursor puts DECLARE before it
+                result = send(cursor, f"{prefix} {statement}", *args)
+            else:
+                driver.send(cursor.connection, prefix)
+                result = send(cursor, statement, *args)
+            connection.partywall_prefix = ""  # not if it has failed, perhaps before it was sent
+            return result
+
+        return send_both
+
+    dialect.do_execute = also(dialect.do_execute, is_single=True)
+    dialect.do_execute_no_params = also(dialect.do_execute_no_params, is_single=True)
+    dialect.do_executemany = also(dialect.do_executemany, is_single=False)
+
+
+_WALLED = "partywall_walled"
+
+
+def _wall_sqlite(engine: Engine, guard: Guard) -> None:
+    """Put the row wall up on every connection of an engine, once its 'connect' listeners have done."""
+    if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
+        raise SetupError(
+            "the row wall needs a connection for each transaction, and this engine's pool shares one.\n"
+            "A database in memory:  create_engine('sqlite:///file:/name?vfs=memdb&uri=true'), which an unscoped engine "
+            "can fill\nA file:               create_engine(..., poolclass=QueuePool)"
+        )
+    dialect: Any = engine.dialect
+    wall = SqliteWall(guard.vocabulary.tables, guard.vocabulary.may_call)
+    guard.bind_tenant = guard.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
+    dialect.connect = functools.partial(dialect.connect, factory=WalledConnection)
+    dialect.do_execute = _sealed(dialect.do_execute)
+    dialect.do_executemany = _sealed(dialect.do_executemany)
+    dialect.do_execute_no_params = _sealed(dialect.do_execute_no_params)
+
+    def checked_out(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+        driver = _driver_of(dbapi_connection)
+        if getattr(driver, "partywall_gate", None) is not None:
+            return
+        if driver is dbapi_connection:
+            wall.put_up(driver)
+        else:  # in the thread of the connection
+            dbapi_connection.run_async(lambda connection: connection._execute(wall.put_up, driver))
+
+    def checked_in(dbapi_connection: Any, _record: Any) -> None:
+        gate = getattr(_driver_of(dbapi_connection), "partywall_gate", None)
+        if gate is not None:
+            gate.let_in(None, None)
+
+    event.listen(engine, "checkout", checked_out)
+    event.listen(engine, "checkin", checked_in)
+
+
+def _driver_of(dbapi_connection: Any) -> Any:
+    """Return sqlite3's connection, which aiosqlite wraps."""
+    return dbapi_connection.driver_connection._conn if hasattr(dbapi_connection, "run_async") else dbapi_connection
+
+
+def _walled(dbapi_connection: Any) -> WalledConnection:
+    """
+    Return the walled connection under a transaction.
+
+    Raises:
+        SetupError: It did not come from the pool of its engine.
+    """
+    driver = _driver_of(dbapi_connection)
+    if not isinstance(driver, WalledConnection) or driver.partywall_gate is None:
+        raise SetupError("this connection did not come from the pool of its engine, so it has no row wall.")
+    return driver
+
+
+def _sealed(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the seal of the table that a statement of ours writes on it, in the last step before the cursor."""
+
+    def sealed(cursor: Any, statement: str, *args: Any, **kw: Any) -> Any:
+        context: Any = kw["context"] if "context" in kw else args[-1] if args else None
+        compiled = getattr(context, "compiled", None)
+        written = getattr(context if compiled is None else compiled, _WRITTEN[compiled is None], None)
+        if written is not None:
+            statement = _walled(context.root_connection.connection.dbapi_connection).partywall_seals.sealed(
+                statement, written
+            )
+        return send(cursor, statement, *args, **kw)
+
+    return sealed
+
+
+_WRITTEN = {True: "partywall_written", False: "written"}
 
 
 def guard_of(dialect: Any) -> Guard | None:
@@ -371,7 +728,8 @@ def _session_began(session: Session, transaction: Any, connection: Connection) -
     if _is_own(transaction, connection):
         # Nobody else uses it and nothing has run on it. It takes the Session's pin first, so that it is the Session's
         # also if the scope it was begun in is another one.
-        connection.partywall_pin, connection._checked = mine, None
+        connection.partywall_pin = mine
+        connection._checked = connection._settled = None
         mine.meet(pin.scope)
         return
     try:
@@ -424,7 +782,7 @@ def _session_merges(instance: object, _context: Any) -> None:
 def _session_inserts(mapper: Any, connection: Connection, instance: object) -> None:
     """Let an object that is about to be inserted belong to the tenant of the transaction."""
     if isinstance(connection, _GuardedConnection):
-        scope = connection.pinned_scope()
+        scope = connection._meet_scope(connection.get_transaction())
         if isinstance(scope, Tenant):
             adopt(instance, scope, connection.guard.vocabulary.tables)
         else:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Column, ForeignKeyConstraint, Index, MetaData, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy.exc import NoReferencedColumnError, NoReferencedTableError
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from partywall.errors import SetupError, TenantIdError
@@ -454,6 +455,16 @@ def find_tenant_column(table: Table, name: str) -> Column[Any] | None:
 
 def _undeclared(table: Table, declared: _Declarations) -> str:
     column, key = declared.column, table.key
+    parent = _scoped_parent(table, declared)
+    if parent is not None:
+        own = f"Column({column!r}, {parent.type!r}, nullable=False)"
+        return (
+            f"table {key} has no column {column}, but its primary key refers to {parent.table.key}, whose rows belong "
+            "to tenants: it needs its own.\n"
+            "Under joined inheritance write in the child class, with the parent class for Parent:\n"
+            f"    {column} = column_property({own}, Parent.{parent.key})\n"
+            f"In an association table, or any other:\n    {column} = {own}"
+        )
     return (
         f"table {key} has no column {column} and is not declared: whose rows are they?\n"
         f"They belong to tenants:      add to it  {column} = Column({column!r}, ..., nullable=False)  "
@@ -461,6 +472,18 @@ def _undeclared(table: Table, declared: _Declarations) -> str:
         f"Everybody may read them:     Tenancy(..., shared={{{key!r}}})\n"
         f"Everybody may write them:    Tenancy(..., shared_writable={{{key!r}}})"
     )
+
+
+def _scoped_parent(table: Table, declared: _Declarations) -> Column[Any] | None:
+    """Return the tenant column of a table to which the primary key of another one refers."""
+    for key in (key for column in table.primary_key.columns for key in column.foreign_keys):
+        try:
+            found = find_tenant_column(key.column.table, declared.column)
+        except (NoReferencedTableError, NoReferencedColumnError):
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def _merged(first: TableDescription, second: TableDescription) -> TableDescription:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from sqlalchemy import MetaData
+from sqlalchemy import DDL, MetaData, TextClause
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
-from partywall.errors import RefusedStatementError, SetupError
+from partywall.errors import SetupError
 from partywall.guard import guard_engine, guard_of
 from partywall.keys.physical import physical_metadata
 from partywall.rows.declaration import RowWall
+from partywall.rows.postgresql.ddl import row_wall_ddl, take_down_ddl
+from partywall.rows.postgresql.drift import Finding, find_drift
 from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id, unscoped
 from partywall.statements.orm import EXPLICIT_TENANT
 from partywall.statements.proof import prove
 from partywall.statements.rules import Vocabulary
+from partywall.statements.vouched import Vouched, VouchedText
 from partywall.tables import Tables, describe
 
 __all__ = ["Tenancy"]
@@ -52,7 +55,8 @@ class Tenancy:
             On PostgreSQL it takes ``partywall[postgresql]``.
         checker: Whether nothing is scoped, and a statement runs only if the proof finds it scoped by hand.
         diagnostics: Whether tenants may run EXPLAIN, whose estimates are made of all tenants' rows.
-        audit: Called with an `Unscoped` scope when a transaction of a guarded engine takes it.
+        audit: Called with an `Unscoped` scope when a transaction of a guarded engine takes it, and with a `Vouched`
+            statement when one runs.
         layout: How the keys of scoped tables stand in the database: ``"keep"`` leaves primary keys as they
             are and adds the tenant to references and unique keys, ``"tenant-first"`` adds it to primary keys
             too, and ``"as written"`` changes none, for a schema that has no key wall yet.
@@ -75,7 +79,7 @@ class Tenancy:
         strict: bool = False,
         checker: bool = False,
         diagnostics: bool = False,
-        audit: Callable[[Unscoped], None] | None = None,
+        audit: Callable[[Unscoped | Vouched], None] | None = None,
         layout: str = "keep",
         rows: RowWall | None = None,
     ) -> None:
@@ -153,6 +157,8 @@ class Tenancy:
             constructs=self.constructs,
             strict=self.strict,
             diagnostics=self.diagnostics,
+            has_public_view=self.rows is not None and not allow_unscoped,
+            is_walled=self.rows is not None and dialect == "sqlite" and not allow_unscoped,
         )
         if (self.strict or self.checker) and dialect in ("postgresql", "sqlite"):
             prove("SELECT 1", tables, dialect=dialect, tenant_parameters=frozenset())  # is what it needs installed?
@@ -163,6 +169,7 @@ class Tenancy:
             audit=self.audit,
             metadata=self.metadata,
             checker=self.checker,
+            rows=self.rows,
         )
         return engine
 
@@ -184,14 +191,15 @@ class Tenancy:
         """
         return physical_metadata(self.metadata, self.describe(dialect), server_version=server_version).metadata
 
-    def create_all(self, bind: Engine | Connection, *, checkfirst: bool = True) -> None:
+    def create_all(self, bind: Engine | Connection, *, checkfirst: bool = True, create_roles: bool = False) -> None:
         """
-        Create the tables with the keys that cannot point across tenants. Safe to run twice.
+        Create the tables with the keys that cannot point across tenants, and put up the row wall. Safe to run twice.
 
         Args:
             bind: An engine or connection of the role that owns the tables: a plain one, or one guarded with
                 ``allow_unscoped=True``. With asyncio: ``await connection.run_sync(tenancy.create_all)``.
             checkfirst: Whether to leave alone what is there already.
+            create_roles: Whether the roles of the row wall are made if they are missing, without a password.
 
         Raises:
             SetupError: A key cannot be derived, or the engine always has a tenant in scope.
@@ -201,28 +209,82 @@ class Tenancy:
             version = getattr(connection.dialect, "server_version_info", None)
             for metadata in self.physical_metadata(dialect=connection.dialect.name, server_version=version):
                 metadata.create_all(connection, checkfirst=checkfirst)
+            if self.rows is not None and connection.dialect.name == "postgresql":
+                schema = connection.dialect.default_schema_name or "public"
+                for statement in self.row_wall_ddl(default_schema=schema, create_roles=create_roles):
+                    connection.execute(statement)
 
-    def vouch(self, sql: str, *, reason: str) -> NoReturn:
+    def row_wall_ddl(self, *, default_schema: str = "public", create_roles: bool = False) -> list[DDL]:
         """
-        Vouch for a statement that is right, but beyond the parser, so that the database alone scopes it.
+        Return the DDL that puts up the row wall on PostgreSQL, for whoever runs it himself. Safe to run twice.
 
-        It works only on an engine whose row wall has passed its self-test. This version has no row wall, so
-        vouching is refused everywhere.
+        Run it in one transaction, as the owner of the tables. A sealed wall has its key in it: keep it out of logs.
 
         Args:
-            sql: The statement.
-            reason: Why it is right; for the audit log.
+            default_schema: Where the tables are whose metadata names no schema.
+            create_roles: Whether roles that are missing are made, without a password.
 
         Raises:
-            RefusedStatementError: Always, in this version.
+            SetupError: There is no row wall, or it cannot be put up as it was declared.
+        """
+        options = {"default_schema": default_schema, "create_roles": create_roles}
+        return row_wall_ddl(self.describe(), self._declared_rows(), **options)  # type: ignore[arg-type]  # two types
+
+    def take_down_ddl(self, *, default_schema: str = "public") -> list[DDL]:
+        """Return the DDL that takes down the row wall on PostgreSQL; roles stay."""
+        return take_down_ddl(self.describe(), self._declared_rows(), default_schema=default_schema)
+
+    def find_drift(self, connection: Connection) -> list[Finding]:
+        """
+        Return what is not as the row wall's DDL makes it on PostgreSQL, each with the SQL that mends it.
+
+        Args:
+            connection: A plain one, of any role.
+        """
+        schema = connection.dialect.default_schema_name or "public"
+        return find_drift(connection, self.describe(), self._declared_rows(), default_schema=schema)
+
+    def verify(self, bind: Engine | Connection) -> None:
+        """
+        Run the self-test of the row wall now, whatever is known of it.
+
+        Args:
+            bind: A guarded engine, or a connection of one: ``await connection.run_sync(tenancy.verify)``.
+
+        Raises:
+            SetupError: The wall does not hold, or there is none. The message has every finding, with what mends it.
+        """
+        guard = guard_of(bind.dialect)
+        self._declared_rows()
+        if guard is None:
+            raise SetupError("verify() needs a guarded engine: engine = tenancy.guard(create_engine(...))")
+        guard.verify(bind)
+
+    def _declared_rows(self) -> RowWall:
+        if self.rows is None:
+            raise SetupError("this tenancy has no row wall: Tenancy(..., rows=RowWall(role='app'))")
+        return self.rows
+
+    def vouch(self, sql: str, *, reason: str) -> TextClause:
+        """
+        Vouch for a statement that is right, but beyond the parser: it runs as it stands, scoped by the database alone.
+
+        It runs on an engine whose row wall has passed its self-test, in a tenant's scope, and each time the audit log
+        is told.
+
+        Args:
+            sql: The statement, with parameters as in ``text()``.
+            reason: Why it is right; for the audit log.
+
+        Returns:
+            What ``execute()`` takes as it takes ``text()``, and ``columns()`` and ``from_statement()`` too.
+
+        Raises:
+            SetupError: There is no reason. When it is executed: `RefusedStatementError`, if no row wall holds it.
         """
         if not reason.strip():
             raise SetupError("vouch() needs a reason that will make sense in the audit log: vouch(sql, reason='...').")
-        raise RefusedStatementError(
-            "nobody can vouch for a statement here: it would be scoped by the database alone, and this version puts up "
-            "no wall in the database.\nWrite it so that it can be scoped, or run it unscoped.",
-            sql,
-        )
+        return VouchedText(sql, reason)
 
     @overload
     def session(self, engine: Engine, *, tenant: TenantId, **options: Any) -> Session: ...

@@ -19,8 +19,8 @@ def ddl(tenancy: Tenancy, *, dialect: str, server_version: tuple[int, ...] | Non
     """
     Return what ``Tenancy.create_all()`` would execute on an empty database. Nothing is connected.
 
-    What the models execute besides, with ``DDL(...)`` before or after the creation of a table, is in it if it was
-    registered with ``propagate=True``. Schemas and roles are not: they have to be there.
+    What the models execute besides, with ``DDL(...)`` before or after the creation of a table, is in it as well.
+    Schemas and roles are not: they have to be there.
 
     Args:
         tenancy: Says whose rows the tables hold.

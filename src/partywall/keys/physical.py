@@ -73,7 +73,10 @@ def physical_metadata(
     for one, copied in zip(logical, copies, strict=True):
         for table in one.tables.values():
             counterparts[table] = _without_keys(table, copied)
-        copied.dispatch._update(one.dispatch)  # as Table.to_metadata() does for tables
+        for sequence in one._sequences.values():
+            if sequence.column is None:
+                sequence._copy()._set_metadata(copied)
+        _take_listeners(one, copied)
     extended: list[MetaData] = []
     pairs = [(table, counterparts[table]) for one in logical for table in one.tables.values()]
     for table, physical in pairs:
@@ -117,7 +120,13 @@ def _without_keys(table: Table, metadata: MetaData) -> Table:
             options = {name: _moved(value, table, copied) for name, value in _options(index).items()}
             Index(index.name, *expressions, _table=copied, info=dict(index.info), **options)
     made: Table = source._schema_item_copy(copied)
+    _take_listeners(table, made)
     return made
+
+
+def _take_listeners(source: Any, target: Any) -> None:
+    """Let the application's own listeners to DDL hear of the copy, which is what is created and dropped."""
+    target.dispatch._update(source.dispatch, only_propagate=False)
 
 
 class _Keys:
@@ -147,10 +156,11 @@ class _Keys:
     def _primary_key(self) -> None:
         given: Any = self.logical.primary_key
         keys = [self.physical.c[each.key] for each in given.columns]
-        if self.description.ids_repeat:
-            generated = self.logical.autoincrement_column
-            for each in keys:
+        generated = self.logical.autoincrement_column
+        if self.description.ids_repeat or self.description.kind is Kind.TENANTS:
+            for each in keys:  # which SQLAlchemy no longer guesses when they are part of another key
                 each.autoincrement = generated is not None and each.key == generated.key
+        if self.description.ids_repeat:
             self.tenant.primary_key = True
             self.tenant.autoincrement = False
             keys.insert(0, self.tenant)

@@ -52,7 +52,7 @@ class References:
         self.has_column_lists = server_version is None or server_version >= COLUMN_LISTS_SINCE
         self.tenants = next((each for each in tables.by_name.values() if each.kind is Kind.TENANTS), None)
         self._derived: list[ForeignKeyConstraint] = []  # logical ones, for the check for cycles
-        self._triggers: list[tuple[ForeignKeyConstraint, str]] = []
+        self._triggers: list[tuple[ForeignKeyConstraint, str, list[str] | None]] = []
 
     def derive(self, logical: Table, physical: Table) -> None:
         """Add the physical foreign keys of one table."""
@@ -88,7 +88,7 @@ class References:
             self._check_unique(key, referenced)
             return self._made(key, columns, referenced, **_actions(key))
         tenant_column = self._column(key.table, source)
-        self._check_unique(key, referenced)
+        self._check_unique(key, referenced, self._column(referenced[0].table, target))
         self._derived.append(key)
         self._ensure_unique(referenced, target)
         self._check_shared_rows(key, source, columns)
@@ -113,6 +113,7 @@ class References:
             return True
         if "keep" in words_of(key) or any("keep" in words_of(element) for element in key.elements):
             return True
+        self._check_tenant_stays(key, source)
         if target.kind in (Kind.SHARED, Kind.SHARED_WRITABLE):
             return True
         if target.kind is Kind.TENANTS:
@@ -141,14 +142,34 @@ class References:
             )
         return False
 
+    def _check_tenant_stays(self, key: ForeignKeyConstraint, source: TableDescription) -> None:
+        """Refuse to let a row whose reference ends become everybody's, or the tenant's that a default names."""
+        if source.kind is not Kind.SCOPED:
+            return
+        for option, given in (("ondelete", key.ondelete), ("onupdate", key.onupdate)):
+            action, listed = _action(given)
+            names = {column.name for column in key.columns} if listed is None else set(listed)
+            is_harmful = action == "SET DEFAULT" or source.readable is Visible.OWN_AND_SHARED
+            if action in _SETS and source.tenant_column in names and is_harmful:
+                _refuse(
+                    key,
+                    f"ON {option[2:].upper()} {action} would change the tenant column as well, and so whose row it is",
+                    f"Write {option}='CASCADE', or leave the tenant columns out, and they are added. "
+                    f"If it is meant: {_KEEP}",
+                )
+
     def _column(self, table: Table, description: TableDescription) -> Column[Any]:
         return next(each for each in table.columns if each.name == description.tenant_column)
 
     # Unique keys to refer to.
 
-    def _check_unique(self, key: ForeignKeyConstraint, referenced: list[Column[Any]]) -> None:
+    def _check_unique(
+        self, key: ForeignKeyConstraint, referenced: list[Column[Any]], tenant_column: Column[Any] | None = None
+    ) -> None:
+        """Refuse to refer to what is not unique; where the tenant is added, what is unique in a tenant will do."""
         names = {column.name for column in referenced}
-        if not any(names == unique for unique in _unique_keys(referenced[0].table)):
+        wanted = [names] if tenant_column is None else [names, {tenant_column.name, *names}]
+        if not any(unique in wanted for unique in _unique_keys(referenced[0].table)):
             table = referenced[0].table
             _refuse(
                 key,
@@ -171,7 +192,8 @@ class References:
     def _actions(self, key: ForeignKeyConstraint, columns: list[Column[Any]]) -> dict[str, Any]:
         """Return ON DELETE and ON UPDATE so that they leave the tenant column alone."""
         actions = _actions(key)
-        on_update, on_delete = _word(key.onupdate), _word(key.ondelete)
+        on_update, _ = _action(key.onupdate)
+        on_delete, listed = _action(key.ondelete)
         if on_update in _SETS:
             _refuse(
                 key,
@@ -186,7 +208,7 @@ class References:
                     "Leave match='FULL' out; the tenant is never NULL, so MATCH SIMPLE checks every reference.",
                 )
             if self.dialect == "sqlite":
-                self._triggers.append((key, on_delete))
+                self._triggers.append((key, on_delete, listed))
                 actions["ondelete"] = None
             elif not self.has_column_lists:
                 _refuse(
@@ -194,7 +216,7 @@ class References:
                     f"ON DELETE {on_delete} needs a list of columns, which PostgreSQL has since version 15",
                     "Upgrade the server, or write ondelete='RESTRICT' or 'CASCADE'.",
                 )
-            else:
+            elif listed is None:
                 actions["ondelete"] = f"{on_delete} ({', '.join(_quote(each.name) for each in columns)})"
         if _word(key.match) == "FULL" and self.dialect == "sqlite":
             self._emulate_full(key, columns)
@@ -283,13 +305,15 @@ class References:
         tables = [each for each in self.counterparts.values() if isinstance(each, Table)]
         ordered: Any = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]  # SQLAlchemy's
         apart = [key for table, keys in ordered if table is None for key in keys]
+        of_cycles = {key.table for key in apart}
         for key in apart:
+            if key.referred_table in of_cycles:
+                key.use_alter = True  # known now, so nobody need be warned
             if key.name is None:
                 key.name = conv(f"fk_{key.table.name}_{'_'.join(each.name for each in key.columns)}")
-        for logical, action in self._triggers:
+        for logical, action, listed in self._triggers:
             key = self.counterparts[logical]
-            # In a cycle the referenced table may be created last.
-            set_on_delete(key, action).create_after(key.table.metadata if key in apart else key.table)
+            set_on_delete(key, action, listed).create_with(in_cycle=key in apart)
 
 
 _SETS = ("SET NULL", "SET DEFAULT")
@@ -299,6 +323,13 @@ _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 
 def _word(option: str | None) -> str:
     return " ".join((option or "").upper().split())
+
+
+def _action(option: str | None) -> tuple[str, list[str] | None]:
+    """Return what ON DELETE or ON UPDATE does, and the columns it does it to, if they are listed."""
+    action, _, listed = (option or "").partition("(")
+    names = [each.strip().strip('"') for each in listed.rstrip(") ").split(",")]
+    return _word(action), names if listed else None
 
 
 def _actions(key: ForeignKeyConstraint) -> dict[str, Any]:

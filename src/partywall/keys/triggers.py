@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table, event
+from sqlalchemy import Column, Connection, ForeignKeyConstraint, Table, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import DDL
 
@@ -22,21 +22,45 @@ class Trigger:
 
     Attributes:
         name: Quoted, and in the schema of the referenced table.
-        table: The referring table: the trigger goes when it goes.
+        referring: The table with the foreign key: the trigger goes when it goes.
+        referenced: The table that the trigger stands on.
         body: What follows ``CREATE TRIGGER name``.
     """
 
     name: str
-    table: Table
+    referring: Table
+    referenced: Table
     body: str
 
-    def create_after(self, item: Table | MetaData) -> None:
-        """Let the trigger be created after *item*, and dropped before the referring table."""
-        event.listen(item, "after_create", _ddl(f"CREATE TRIGGER IF NOT EXISTS {self.name} {self.body}"))
-        event.listen(self.table, "before_drop", _ddl(f"DROP TRIGGER IF EXISTS {self.name}"))
+    def create_with(self, *, in_cycle: bool) -> None:
+        """
+        Let the trigger be created and dropped with the referring table.
+
+        Args:
+            in_cycle: Whether the referenced table may be created after the referring one.
+        """
+        create = _ddl(f"CREATE TRIGGER IF NOT EXISTS {self.name} {self.body}")
+        if not in_cycle:
+            event.listen(self.referring, "after_create", create)
+
+        def create_late(metadata: Any, bind: Any, *, tables: Any, **_: Any) -> None:
+            if self.referring in tables:
+                is_due = in_cycle
+            else:  # the referenced table alone may be new: its predecessor took the trigger with it
+                is_due = (
+                    self.referenced in tables
+                    and isinstance(bind, Connection)
+                    and bind.dialect.has_table(bind, self.referring.name, schema=self.referring.schema)
+                )
+            if is_due:
+                create(metadata, bind)
+
+        for metadata in {self.referring.metadata, self.referenced.metadata}:
+            event.listen(metadata, "after_create", create_late)
+        event.listen(self.referring, "before_drop", _ddl(f"DROP TRIGGER IF EXISTS {self.name}"))
 
 
-def set_on_delete(key: ForeignKeyConstraint, action: str) -> Trigger:
+def set_on_delete(key: ForeignKeyConstraint, action: str, listed: list[str] | None = None) -> Trigger:
     """
     Return a trigger for ``ON DELETE SET NULL`` or ``SET DEFAULT`` of a physical foreign key.
 
@@ -46,16 +70,19 @@ def set_on_delete(key: ForeignKeyConstraint, action: str) -> Trigger:
     Args:
         key: Its first column is the tenant's, which is left as it is.
         action: ``"SET NULL"`` or ``"SET DEFAULT"``.
+        listed: Names of the columns to set; None: all but the tenant's.
     """
     child, parent = key.table, key.referred_table
     pairs = [(element.parent, element.column) for element in key.elements]
     criteria = " AND ".join(f"{_quote(column.name)} = OLD.{_quote(other.name)}" for column, other in pairs)
-    values = ", ".join(f"{_quote(column.name)} = {_value(column, action)}" for column, _ in pairs[1:])
+    set_columns = [column for column, _ in pairs[1:] if listed is None or column.name in listed]
+    values = ", ".join(f"{_quote(column.name)} = {_value(column, action)}" for column in set_columns)
     columns = "_".join(column.name for column, _ in pairs[1:])
-    name = _quote(f"tr_{child.name}_{columns}_{action.lower().replace(' ', '_')}")
+    name = _quote(f"tr_{child.name}_{columns}_{parent.name}_{action.lower().replace(' ', '_')}")
     return Trigger(
         name if parent.schema is None else f"{_quote(parent.schema)}.{name}",
         child,
+        parent,
         f"AFTER DELETE ON {_quote(parent.name)} BEGIN UPDATE {_quote(child.name)} SET {values} WHERE {criteria}; END",  # noqa: S608  # names, which are quoted
     )
 
@@ -67,5 +94,5 @@ def _value(column: Column[Any], action: str) -> str:
     return default or "NULL"
 
 
-def _ddl(statement: str) -> DDL:
+def _ddl(statement: str) -> Any:
     return DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]  # SQLAlchemy's

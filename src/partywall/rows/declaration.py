@@ -27,10 +27,12 @@ class RowWall:
             the database's users cannot read them. None: a plain setting, which stops mistakes.
         token_lifetime: Seconds for which a sealed tenant holds; a transaction cannot be longer.
         transaction_pooler: PostgreSQL: whether a pooler may give each transaction another server process, which
-            costs a sealed tenant one more round trip.
+            costs a sealed tenant one more round trip (with asyncpg two).
         views: PostgreSQL: keys of the tables that are confined by a view of their name instead of a policy,
             for the sake of indexes that policies cannot use (LIKE, numeric, full text).
         base_schema: Schema that holds the tables behind those views.
+        self_test: Whether the wall is tested on the first connection to a server, before anything else. False: the
+            application calls `Tenancy.verify` itself, say when it starts.
         revoke: What to take from PUBLIC in the whole database, which needs its owner or a superuser:
             ``"set_config"``, ``"temp"``.
 
@@ -45,6 +47,7 @@ class RowWall:
     transaction_pooler: bool = False
     views: Iterable[str] = ()
     base_schema: str = "partywall_base"
+    self_test: bool = True
     revoke: Iterable[str] = ()
 
     def __post_init__(self) -> None:

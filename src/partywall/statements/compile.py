@@ -20,7 +20,7 @@ from sqlalchemy.sql.sqltypes import BOOLEANTYPE
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.statements.functions import RESERVED_COLUMNS
-from partywall.statements.names import check_literal, check_no_comment, enclosed_text
+from partywall.statements.names import check_literal, check_no_comment, enclosed_text, public_view
 from partywall.statements.placement import PLACEMENT, JoinKind, Place, Side
 from partywall.statements.refusals import undeclared_column, where_a_row_lies
 from partywall.statements.rules import (
@@ -32,6 +32,7 @@ from partywall.statements.rules import (
     field_refused,
     named_source,
 )
+from partywall.statements.vouched import VouchedText
 from partywall.tables import Kind, TableDescription, Visible
 
 __all__ = ["TENANT_PARAMETER", "ScopedCompiler", "enclosed", "public_twin", "with_tenant_first"]
@@ -48,6 +49,7 @@ class ScopedCompiler(SQLCompiler):
         restricted: The tables of the statement of which a tenant sees only some rows. Without a tenant
             it may not run, unless all of them are the tenants table (`public_twin`).
         used: Every declared table of the statement.
+        vouched: The statement, if nobody scopes it but the database.
     """
 
     vocabulary: ClassVar[Vocabulary]
@@ -56,7 +58,11 @@ class ScopedCompiler(SQLCompiler):
 
     restricted: dict[str, TableDescription]
     used: dict[str, TableDescription]
+    vouched: VouchedText | None = None
 
+    written: str | None = None  # key of the table that the statement writes
+
+    _written_alias: Any = None  # by which it does
     _helpers = 0
 
     def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
@@ -85,6 +91,25 @@ class ScopedCompiler(SQLCompiler):
         if self.public:
             raise self._not_public("a set operation")
         return super().visit_compound_select(cs, *args, **kw)
+
+    def visit_table(self, table: Any, asfrom: bool = False, iscrud: bool = False, *args: Any, **kw: Any) -> str:
+        RULES["table"](table, self.vocabulary)
+        text: str = super().visit_table(table, asfrom, iscrud, *args, **kw)
+        alias = kw.get("enclosing_alias")
+        is_written = iscrud or (alias is not None and alias is self._written_alias)
+        if text and is_written and self.vocabulary.is_walled:
+            return f"main.{text}"
+        is_looked_up = text and self.public and self.vocabulary.has_public_view
+        if is_looked_up and self.vocabulary.describe(table).kind is Kind.TENANTS:
+            schema = "" if table.schema is None else f"{self.preparer.quote(table.schema)}."
+            view = f"{schema}{self.preparer.quote(public_view(table.name))}"
+            return view if alias is not None and alias.element is table else f"{view} AS {text}"
+        return text
+
+    def visit_alias(self, alias: Any, *args: Any, **kw: Any) -> Any:
+        if kw.get("iscrud") and kw.get("asfrom"):
+            self._written_alias = alias
+        return super().visit_alias(alias, *args, **kw)
 
     def visit_cte(self, cte: Any, *args: Any, **kw: Any) -> Any:
         RULES["cte"](cte, self.vocabulary)

@@ -48,9 +48,9 @@ class DriverTexts:
         self.prove = prove
         self._known: Any = LRUCache(500)
 
-    def prepare(self, sql: str, parameters: Any, dialect: Any, scope: Scope | None) -> tuple[str, Any]:
+    def prepare(self, sql: str, parameters: Any, dialect: Any, scope: Scope | None) -> tuple[str, Any, str | None]:
         """
-        Return the string and the parameters to be sent for a string of the application's.
+        Return what is to be sent for a string of the application's: the string, its parameters, the table it writes.
 
         Args:
             sql: The string, with parameters in the driver's style.
@@ -70,7 +70,7 @@ class DriverTexts:
         text = self._known.get(key)
         if text is None:
             if is_preset(sql):
-                return sql, parameters
+                return sql, parameters, None
             try:
                 text = self._known[key] = self._scope(sql, dialect, parameters, by_name=by_name)
             except RefusedStatementError as error:
@@ -88,12 +88,13 @@ class DriverTexts:
             for given in text.scoped.given:
                 _compare(given, text.scoped, parameters, (tenant_id, value), sql)
         if tenant_id is None and not text.order:
-            return text.sql, parameters
+            return text.sql, parameters, text.scoped.written
         rows: Sequence[Any] = parameters or ((),)
         order = text.order
         if order is None:
-            return text.sql, [{**row, _TENANT_NAME: value} for row in rows]
-        return text.sql, [tuple([value if place is None else row[place] for place in order]) for row in rows]
+            return text.sql, [{**row, _TENANT_NAME: value} for row in rows], text.scoped.written
+        filled = [tuple([value if place is None else row[place] for place in order]) for row in rows]
+        return text.sql, filled, text.scoped.written
 
     def _scope(self, sql: str, dialect: Any, parameters: Any, *, by_name: bool) -> DriverText:
         marked = mark_driver(sql, dialect.paramstyle)

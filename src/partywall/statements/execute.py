@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import select, type_coerce
+from sqlalchemy import Delete, Update, select, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm.context import _MapperEntity
+from sqlalchemy.sql import visitors
 
 from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.scope import Scope, Tenant, Unscoped
@@ -19,9 +20,10 @@ from partywall.statements.compile import TENANT_PARAMETER, public_twin
 from partywall.statements.driver import DriverTexts
 from partywall.statements.orm import check_ids_are_unique
 from partywall.statements.proving import prove_compiled, prove_text
-from partywall.statements.refusals import foreign_value
+from partywall.statements.refusals import foreign_value, ids_written
 from partywall.statements.rules import Vocabulary
 from partywall.statements.sent import remember
+from partywall.statements.vouched import Vouched
 from partywall.statements.writes import ScopedWriter
 from partywall.tables import Kind, TableDescription, Tables
 
@@ -56,6 +58,7 @@ def _unguarded() -> RefusedStatementError:
 
 class _ScopedContext(DefaultExecutionContext):
     partywall_texts: ClassVar[DriverTexts]
+    partywall_written: str | None = None  # the table that a string for the driver writes
     partywall_expected: Any = None  # what it is about to send, where somebody could change it
 
     def _exec_default_clause_element(self, column: Any, default: Any, type_: Any) -> Any:
@@ -82,10 +85,15 @@ class _ScopedContext(DefaultExecutionContext):
     def _init_statement(
         cls, dialect: Any, connection: Any, dbapi_connection: Any, execution_options: Any, statement: str, *args: Any
     ) -> Any:
+        written = None
         if not getattr(connection, "partywall_first_contact", False):
-            statement, parameters = cls.partywall_texts.prepare(statement, args[0], dialect, scope_of(connection))
+            prepare = cls.partywall_texts.prepare
+            statement, parameters, written = prepare(statement, args[0], dialect, scope_of(connection))
             args = (parameters, *args[1:])
-        context = super()._init_statement(dialect, connection, dbapi_connection, execution_options, statement, *args)
+        context: Any = super()._init_statement(
+            dialect, connection, dbapi_connection, execution_options, statement, *args
+        )
+        context.partywall_written = written
         if connection._has_events or connection.engine._has_events or dialect._has_events:
             remember(context)
         return context
@@ -174,14 +182,18 @@ class _UnscopedContext(DefaultExecutionContext):
 
     @classmethod
     def _init_compiled(cls, *args: Any, **kw: Any) -> Any:
-        connection, compiled = args[1], args[4]
+        connection, options, compiled = args[1], args[3], args[4]
         _check_unscoped(connection)
         if not isinstance(compiled, UnscopedCompiler):
             raise RefusedStatementError("this statement was compiled for another scope.", str(compiled))
+        connection.meet_unscoped(getattr(compiled, "statement", None))
         if cls.partywall_tables.ids_repeat:
             for entity in getattr(getattr(compiled, "compile_state", None), "_entities", ()):
                 if isinstance(entity, _MapperEntity):
                     check_ids_are_unique(entity.mapper, cls.partywall_tables)
+            is_of_the_orm = options.get("compiled_cache") is not None  # its unit of work and bulk writes: by the id
+            if is_of_the_orm:
+                _check_tenant_is_named(getattr(compiled, "statement", None), cls.partywall_tables)
         return super()._init_compiled(*args, **kw)
 
     @classmethod
@@ -198,6 +210,19 @@ class _UnscopedContext(DefaultExecutionContext):
     def _init_default(cls, dialect: Any, connection: Any, *args: Any, **kw: Any) -> Any:
         _check_unscoped(connection)
         return super()._init_default(dialect, connection, *args, **kw)
+
+
+def _check_tenant_is_named(statement: Any, tables: Tables) -> None:
+    """Refuse an UPDATE or DELETE by ids that two tenants' rows may have."""
+    if not isinstance(statement, (Update, Delete)):
+        return
+    table: Any = statement.table
+    description = tables.find(getattr(table, "schema", None), table.name)
+    if description is None or not description.ids_repeat:
+        return
+    where = () if statement.whereclause is None else visitors.iterate(statement.whereclause)
+    if not any(getattr(each, "name", None) == description.tenant_column for each in where):
+        raise ids_written(description)
 
 
 def _check_unscoped(connection: Any) -> None:
@@ -236,7 +261,9 @@ def scoped_context(base: type[Any], vocabulary: Vocabulary) -> type[Any]:
                 "Execute the statement itself: select(...), not select(...).compile(...).",
                 str(compiled),
             )
-        if is_strict and (type(scope) is Tenant or not compiled.restricted):
+        if compiled.vouched is not None:
+            connection.accept(Vouched(compiled.vouched.reason, str(compiled)))
+        elif is_strict and (type(scope) is Tenant or not compiled.restricted):
             prove_compiled(compiled, vocabulary)
         if compiled.restricted:
             if type(scope) is not Tenant:
@@ -250,6 +277,8 @@ def scoped_context(base: type[Any], vocabulary: Vocabulary) -> type[Any]:
             else:
                 parameters = [{**each, TENANT_PARAMETER: scope.id} for each in parameters]
         if compiled.schema_translate_map:
+            if vocabulary.is_walled:
+                raise RefusedStatementError("schema_translate_map leads past the row wall, which has one schema.")
             _check_schemas(execution_options.get("schema_translate_map") or {}, compiled, tables)
         context = pass_on(
             cls,

@@ -10,7 +10,14 @@ from sqlalchemy.sql.compiler import GenericTypeCompiler, IdentifierPreparer
 
 from partywall.errors import RefusedStatementError
 
-__all__ = ["check_literal", "check_no_comment", "enclosed_text", "scoped_preparer", "scoped_type_compiler"]
+__all__ = [
+    "check_literal",
+    "check_no_comment",
+    "enclosed_text",
+    "public_view",
+    "scoped_preparer",
+    "scoped_type_compiler",
+]
 
 # What SQLAlchemy replaces in printed text at execution: in a name or literal it would be replaced, too.
 _TOKEN = re.compile(r"__\[|%\(")
@@ -118,9 +125,25 @@ class _CarefulPreparer(IdentifierPreparer):
 _UNQUOTED = re.compile(r"[^\W\d]\w*|__\[SCHEMA_\w+\]")  # the latter is what SQLAlchemy writes for a schema to come
 
 
-def scoped_preparer(preparer: IdentifierPreparer) -> IdentifierPreparer:
+class _WalledPreparer(_CarefulPreparer):
+    """On SQLite with a row wall: an INSERT names the table itself, past the view of its name."""
+
+    def format_table(self, table: Any, use_schema: bool = True, name: str | None = None) -> str:
+        return f"main.{super().format_table(table, use_schema, name)}"
+
+
+def public_view(table: str) -> str:
+    """
+    Return the name of the view of the tenants table's public columns, on SQLite with a row wall.
+
+    It is empty once a tenant is set.
+    """
+    return f"partywall_public_{table}"
+
+
+def scoped_preparer(preparer: IdentifierPreparer, *, is_walled: bool = False) -> IdentifierPreparer:
     """Return a copy of a dialect's *preparer* that never prints a name unquoted that is more than a name."""
-    careful: IdentifierPreparer = _copied_as(preparer, _CarefulPreparer)
+    careful: IdentifierPreparer = _copied_as(preparer, _WalledPreparer if is_walled else _CarefulPreparer)
     return careful
 
 

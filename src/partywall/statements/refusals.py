@@ -9,6 +9,7 @@ __all__ = [
     "foreign_value",
     "harmful_function",
     "ids_repeat",
+    "ids_written",
     "no_tenant_value",
     "not_writable",
     "tenant_as_expression",
@@ -24,6 +25,16 @@ def ids_repeat(class_name: str, table: TableDescription) -> RefusedStatementErro
         f"objects of {class_name} cannot be used unscoped: two tenants may have rows of one id in {table.key}, and a "
         "Session would take them for one object.\n"
         f"Select columns instead:     select({class_name}.{table.tenant_column}, {class_name}.{table.primary_key[0]})\n"
+        "Or take tenants in turn:    for each in ids: with tenant(each), Session(engine) as session: ...",
+        tables=(table.key,),
+    )
+
+
+def ids_written(table: TableDescription) -> RefusedStatementError:
+    """Return the error for a write by id that could meet several tenants' rows."""
+    return RefusedStatementError(
+        f"rows of {table.key} cannot be written by their ids unscoped: two tenants may have rows of one id.\n"
+        f"Name the tenant:            update(table).where(table.c.{table.tenant_column} == ..., ...)\n"
         "Or take tenants in turn:    for each in ids: with tenant(each), Session(engine) as session: ...",
         tables=(table.key,),
     )

@@ -27,6 +27,7 @@ from partywall.statements.functions import (
     Operators,
 )
 from partywall.statements.refusals import harmful_function, unknown_table
+from partywall.statements.vouched import VouchedText
 from partywall.tables import TableDescription, Tables
 
 __all__ = [
@@ -52,6 +53,8 @@ class Vocabulary:
     constructs: frozenset[type[Any]] = frozenset()
     strict: bool = False
     diagnostics: bool = False
+    has_public_view: bool = False  # of the tenants table, for lookups with no tenant in scope (rows)
+    is_walled: bool = False  # views stand before SQLite's tables (rows/sqlite), so that writes have to name main
     _verdicts: dict[type[Any], str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def may_call(self, name: str) -> bool:
@@ -97,7 +100,7 @@ class Vocabulary:
             return verdict
 
     def _judge(self, cls: type[Any]) -> str | None:
-        if not self.constructs.isdisjoint(cls.__mro__):
+        if cls is VouchedText or not self.constructs.isdisjoint(cls.__mro__):
             return None
         name = _plain_name(cls)
         for base in cls.__mro__:

@@ -28,6 +28,7 @@ from partywall.statements.text import (
     scope_fragment,
     scope_text,
 )
+from partywall.statements.vouched import VouchedText
 from partywall.statements.writes import GivenTenant, ScopedWriter
 
 __all__ = ["ScopedTextCompiler", "scoped_compiler"]
@@ -49,6 +50,8 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
     _literal: bool = False  # whether what is printed next is the text of a literal_column()
 
     def visit_textclause(self, textclause: Any, add_to_result_map: Any = None, **kw: Any) -> str:
+        if isinstance(textclause, VouchedText):
+            return self._print_vouched(textclause, add_to_result_map, kw)
         if not self.stack:
             if is_preset(textclause.text):
                 text: str = super().visit_textclause(textclause, **kw)  # type: ignore[no-untyped-call]  # SQLAlchemy's
@@ -74,6 +77,19 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
                 self._check_asterisk(literal_column("*"), counted=False)
             return printed
         return self._print_text(textclause, Position.SOURCE if kw.get("asfrom") else Position.EXPRESSION, kw)
+
+    def _print_vouched(self, textclause: VouchedText, add_to_result_map: Any, kw: Any) -> str:
+        """Print a text as it stands; the door looks whether a wall in the database holds it."""
+        is_statement = not self.stack or (textclause is self._statement_text and len(self.stack) == 1)
+        if not is_statement or self.public:
+            raise RefusedStatementError(
+                "a text that was vouched for is a whole statement, or the whole of a TextualSelect.", textclause.text
+            )
+        self.vouched = textclause
+        text: str = super().visit_textclause(  # type: ignore[no-untyped-call]  # SQLAlchemy's
+            textclause, add_to_result_map=add_to_result_map, **kw
+        )
+        return text
 
     def _print_text(self, textclause: Any, position: Position | None, kw: Any) -> str:
         if getattr(self, "_collect_params", False):  # 2.1
@@ -102,6 +118,7 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
     def _print(self, scoped: ScopedText, binds: Any, kw: Any) -> str:
         self.restricted.update(scoped.restricted)
         self.used.update(scoped.used)
+        self.written = scoped.written or self.written
         for given in scoped.given:
             if given.parameter is None:
                 bind: BindParameter[Any] = BindParameter(None, given.value, unique=True)

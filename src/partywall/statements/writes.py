@@ -164,6 +164,7 @@ class ScopedWriter(ScopedCompiler):
         if self.public:
             raise self._not_public("a write")
         description = self.vocabulary.describe(real)
+        self.written = description.key
         self.used[description.key] = description
         for column in table.c:
             self._check_column_of(description, column)

@@ -70,6 +70,7 @@ class ScopedText:
         used: Every declared table in it.
         given: Values given for tenant columns, taken out of the text.
         prefix: The EXPLAIN before it, if there is one.
+        written: Key of the table that it writes.
     """
 
     pieces: tuple[Piece, ...]
@@ -78,6 +79,7 @@ class ScopedText:
     used: Mapping[str, TableDescription]
     given: tuple[Given, ...]
     prefix: str = ""
+    written: str | None = None
 
 
 class Position(Enum):
@@ -236,4 +238,11 @@ def _scoped(root: exp.Expr, marked: Marked, names: Names, writes: Writes, *, lea
     text = print_tree(root, names.dialect)
     if not text.startswith(lead):
         raise RefusedStatementError("this text cannot be printed again.")
-    return ScopedText(pieces_of(text[len(lead) :]), marked.names, names.restricted, names.used, tuple(writes.given))
+    return ScopedText(
+        pieces_of(text[len(lead) :]),
+        marked.names,
+        names.restricted,
+        names.used,
+        tuple(writes.given),
+        written=names.written,
+    )

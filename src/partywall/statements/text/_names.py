@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from partywall.errors import RefusedStatementError
 from partywall.statements.refusals import unknown_table
 from partywall.statements.rules import Vocabulary
 from partywall.tables import TableDescription
@@ -43,6 +44,7 @@ class Names:
     Attributes:
         restricted, used: As of a compiled statement.
         taken: Names that the text uses, in lower case.
+        written: Key of the table that the text writes.
     """
 
     vocabulary: Vocabulary
@@ -50,6 +52,7 @@ class Names:
     restricted: dict[str, TableDescription] = field(default_factory=dict)
     used: dict[str, TableDescription] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    written: str | None = None
 
     def fold(self, identifier: Any) -> str:
         return folded(identifier, self.dialect)
@@ -57,6 +60,8 @@ class Names:
     def cte(self, table: exp.Table, ctes: Ctes) -> str | None:
         """Return the name with which the CTE that a table's name stands for is printed; None if it is no CTE's."""
         if table.args.get("db") is not None:
+            if self.vocabulary.is_walled and self.fold(table.this) in ctes:
+                raise RefusedStatementError(f"the CTE {table.name} bears the name of a table that is read: rename it.")
             return None
         return ctes.get(self.fold(table.this))
 
@@ -77,6 +82,8 @@ class Names:
         self.used[description.key] = description
         if description.is_restricted:
             self.restricted[description.key] = description
+        if self.vocabulary.is_walled:
+            table.set("db", None)  # the view is in temp
         return description
 
     def _find(self, schema: str | None, name: str) -> TableDescription | None:

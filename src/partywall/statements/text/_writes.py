@@ -81,6 +81,10 @@ class Writes(Reads):
         else:
             self._merge(node, target, own, sources, ctes)
         self.visit(node.args.get("returning"), ctes, (sources,))
+        self.names.written = described.key
+        if self.names.vocabulary.is_walled:
+            target = node.this.this if isinstance(node.this, exp.Schema) else node.this
+            target.set("db", exp.to_identifier("main"))
 
     def _writable(self, description: TableDescription) -> TableDescription | None:
         """Return what is written; None if every row of it may be. Refuse what no tenant may write."""

@@ -1,0 +1,103 @@
+"""The self-test of the row wall on PostgreSQL: does it hold the role that is connected?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy.engine import Connection
+
+from partywall.errors import SetupError
+from partywall.rows.declaration import RowWall
+from partywall.rows.encoding import SETTING
+from partywall.rows.postgresql.drift import BREAKS_ONLY, Finding, findings, unscoped_findings
+from partywall.rows.postgresql.facts import Facts, ask
+from partywall.rows.postgresql.meant import Meant, literal, meant, quote
+from partywall.tables import Tables
+
+__all__ = ["canary", "verify"]
+
+CANARY_PAGES = 100  # of each table at most, so that a table without an index is not read whole
+
+
+def verify(
+    connection: Connection, tables: Tables, wall: RowWall, *, unscoped: bool = False, default_schema: str = "public"
+) -> None:
+    """
+    Check that the row wall holds whoever is connected; three round trips.
+
+    Args:
+        connection: Of the application's role, with nobody's tenant told to the server, and not guarded. If no
+            transaction has begun, one begins and is left open, as with any statement.
+        tables: The tenancy's.
+        wall: Its row wall.
+        unscoped: Whether the connection is of an unscoped engine.
+        default_schema: Where the tables are whose metadata names no schema.
+
+    Raises:
+        SetupError: It does not hold. The message has every finding, with the SQL that mends it.
+    """
+    whole = meant(tables, wall, default_schema=default_schema)
+    role = whole.unscoped_role if unscoped else whole.role
+    if role is None:
+        raise SetupError("an unscoped engine needs a role of its own: RowWall(..., unscoped_role='app_unscoped').")
+    facts = ask(connection, whole, role)
+    found = [*_who(facts, role)]
+    if unscoped:
+        found += unscoped_findings(whole, facts)
+    else:
+        found += [each for each in findings(whole, facts) if each.rule not in BREAKS_ONLY]
+    if not found and not unscoped:  # else the rest would say the same again, or fail
+        found = [*_session(whole, facts), *canary(connection, whole, facts)]
+    if found:
+        raise SetupError(
+            f"the row wall does not hold the role {role}:\n" + "\n".join(f"- {finding}" for finding in found)
+        )
+
+
+def _who(facts: Facts, role: str) -> Iterator[Finding]:
+    for word in ("session_user", "current_user"):
+        user = facts.session[word]
+        if user != role:
+            yield Finding(
+                "login",
+                user,
+                f"the engine is connected with {word} {user}, but the row wall holds {role}.",
+                f'create_engine("postgresql+psycopg://{role}@...")',
+            )
+
+
+def _session(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    """Yield what is wrong with this session, though the catalogs are right."""
+    for relation in whole.relations:
+        fact = facts.relations[relation.schema, relation.name]
+        if relation.policies and whole.role in relation.privileges and not fact["active"]:
+            yield Finding("active", relation.sql, "row security is not active for this role.", "SET row_security = on;")
+        if whole.role in relation.privileges and relation.schema == whole.default_schema and not fact["resolves"]:
+            yield Finding(
+                "search path",
+                relation.sql,
+                f"the name {relation.name} stands for another table, or none, in this session.",
+                f"ALTER ROLE {quote(whole.role)} SET search_path = {quote(relation.schema)};",
+            )
+
+
+def canary(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Finding]:
+    """Yield the tables that show a row to nobody's tenant: whatever the catalogs say, it is tried."""
+    questions = []
+    for relation in whole.relations:
+        fact = facts.relations[relation.schema, relation.name]
+        if relation.tenant_column is None or not fact["readable"]:
+            continue
+        pages = max(1, fact["pages"])
+        sample = "" if relation.is_view else f" TABLESAMPLE SYSTEM ({min(100.0, 100 * CANARY_PAGES / pages):.6f})"
+        questions.append(
+            f"SELECT {literal(relation.sql)} WHERE EXISTS "
+            f"(SELECT FROM {relation.sql}{sample} WHERE {quote(relation.tenant_column)} IS NOT NULL)"
+        )
+    if not questions:
+        return
+    connection.exec_driver_sql(f"SET LOCAL {SETTING} = ''")
+    for (name,) in connection.exec_driver_sql(" UNION ALL ".join(questions)):
+        yield Finding(
+            "canary", name, "it shows rows though no tenant is set.", "Look for what lets it, and report it to us."
+        )

@@ -1,0 +1,193 @@
+"""The connection that is handed out: sqlite3's own, less the doors that the authorizer does not see."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from partywall.errors import ForeignTenantError, PartywallError, RefusedStatementError
+from partywall.rows.sqlite.authorizer import ANYTHING, Gate, Question
+from partywall.rows.sqlite.refusals import explain_refusal
+from partywall.rows.sqlite.schema import NO_PLAN, Plan, folded
+from partywall.rows.sqlite.seals import Seals
+from partywall.rows.sqlite.views import FOREIGN_ROW
+
+__all__ = ["WalledConnection", "WalledCursor"]
+
+ALLOWED = frozenset(
+    {"cursor", "execute", "executemany", "executescript", "commit", "rollback", "interrupt", "close", "in_transaction"}
+    | {"getlimit", "getconfig", "isolation_level", "autocommit", "row_factory", "text_factory"}
+)
+"""What may be used of a connection that has its wall. Everything else that sqlite3 offers is refused."""
+
+
+class WalledConnection(sqlite3.Connection):
+    """
+    A connection that can be given a wall.
+
+    Before it has one it is like any other: listeners may set it up, register functions and collations.
+
+    Attributes:
+        partywall_gate: What it may do now; None before it has its wall.
+        partywall_seals: How it knows a statement of ours.
+        partywall_reread: Reads the schema again and says whether it has changed.
+    """
+
+    partywall_gate: Gate | None = None
+    partywall_seals: Seals
+    partywall_reread: Callable[[], bool]
+
+    @property
+    def gate(self) -> Gate:
+        """Return what it may do now; for those who know that it has its wall."""
+        assert self.partywall_gate is not None  # noqa: S101  # for mypy; an error is a refusal, too
+        return self.partywall_gate
+
+    def cursor(self, factory: Any = None) -> Any:
+        """Return a cursor; always one of ours."""
+        if factory is not None and self.partywall_gate is not None:
+            raise PartywallError("a walled connection makes its own cursors: call cursor() without a factory.")
+        return super().cursor(WalledCursor if factory is None else factory)
+
+    def execute(self, *args: Any) -> Any:
+        """Execute a statement in a new cursor."""
+        return self.cursor().execute(*args)
+
+    def executemany(self, *args: Any) -> Any:
+        """Execute a statement for several parameters in a new cursor."""
+        return self.cursor().executemany(*args)
+
+    def executescript(self, *args: Any) -> Any:
+        """Execute several statements in a new cursor."""
+        return self.cursor().executescript(*args)
+
+
+def _closed(name: str) -> Any:
+    """Return what stands in the place of a method or attribute of sqlite3's connection."""
+
+    def refuse() -> NoReturn:
+        raise PartywallError(
+            f"{name} of this connection reaches past the wall between tenants, so it is refused.\n"
+            "A 'connect' listener of the engine may use it, before the wall is up; so may an unscoped engine."
+        )
+
+    original = getattr(sqlite3.Connection, name)
+    if not callable(original):
+        return property(lambda self: original.__get__(self) if self.partywall_gate is None else refuse())
+
+    def closed(self: WalledConnection, *args: Any, **kw: Any) -> Any:
+        return original(self, *args, **kw) if self.partywall_gate is None else refuse()
+
+    closed.__name__ = name
+    return closed
+
+
+def _is_error(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+for _name in dir(sqlite3.Connection):
+    if not _name.startswith("_") and _name not in ALLOWED and not _is_error(getattr(sqlite3.Connection, _name)):
+        setattr(WalledConnection, _name, _closed(_name))
+
+
+class WalledCursor(sqlite3.Cursor):
+    """A cursor whose statements the gate knows: those with a seal may write, the others read."""
+
+    connection: WalledConnection
+
+    def execute(self, sql: str, *args: Any) -> Any:
+        """Execute a statement, which may be refused with a PartywallError."""
+        gate = self.connection.partywall_gate
+        if gate is None:
+            return super().execute(sql, *args)
+        self._send(gate, super().execute, sql, args)
+        return self
+
+    def executemany(self, sql: str, *args: Any) -> Any:
+        """Execute a statement for several parameters, which may be refused with a PartywallError."""
+        gate = self.connection.partywall_gate
+        if gate is None:
+            return super().executemany(sql, *args)
+        self._send(gate, super().executemany, sql, args)
+        return self
+
+    def executescript(self, script: str) -> Any:
+        """Execute several statements, none of which may write."""
+        gate = self.connection.partywall_gate
+        if gate is None:
+            return super().executescript(script)
+        self._send(gate, super().executescript, script, ())
+        return self
+
+    def _send(self, gate: Gate, send: Callable[..., Any], sql: str, args: Any) -> None:
+        seals = self.connection.partywall_seals
+        plan = seals.plan(sql, gate.schema)
+        error, refused = self._attempt(gate, plan, send, sql, args)
+        if refused is not None and plan.writes and self.connection.partywall_reread():
+            error, refused = self._attempt(gate, seals.plan(sql, gate.schema), send, sql, args)
+        if plan is not ANYTHING and (gate.unknown or "explain" in sql.lower()):
+            self._check_afterwards(gate, plan, sql)  # also if it failed: on what, would tell
+        if error is not None:
+            raise self._explained(error, refused, gate, sql) from None
+
+    def _attempt(
+        self, gate: Gate, plan: Plan, send: Callable[..., Any], sql: str, args: Any
+    ) -> tuple[sqlite3.Error | None, Question | None]:
+        """Return the error, and the question that the gate answered with no."""
+        gate.refused = None
+        gate.unknown.clear()
+        gate.plan, gate.is_ours = plan, True
+        try:
+            send(sql, *args)
+        except sqlite3.Error as error:
+            return error, gate.refused
+        finally:
+            gate.plan, gate.is_ours = NO_PLAN, False
+        return None, None
+
+    def _unsealed(self, sql: str) -> str:
+        return self.connection.partywall_seals.without(sql)
+
+    def _explained(self, error: sqlite3.Error, refused: Question | None, gate: Gate, sql: str) -> Exception:
+        """Return the error as the application may see it: without the secret, and with our reason if it is ours."""
+        text = str(error)
+        if refused is not None:
+            return RefusedStatementError(explain_refusal(refused, gate), self._unsealed(sql))
+        if text == FOREIGN_ROW:
+            return ForeignTenantError(
+                "this statement writes a row of another tenant, or one of all tenants; the row wall has stopped it.",
+                self._unsealed(sql),
+            )
+        if gate.fence.secret in text:
+            return type(error)(text.replace(gate.fence.secret, "..."))
+        return error
+
+    def _check_afterwards(self, gate: Gate, plan: Plan, sql: str) -> None:
+        """Refuse what could not be known before: nothing has been fetched yet."""
+        if tuple(column[0] for column in self.description or ()) in gate.explained:
+            self.close()
+            raise RefusedStatementError(
+                "EXPLAIN shows names that this wall keeps secret. Ask an unscoped engine.", self._unsealed(sql)
+            )
+        if plan is not NO_PLAN:
+            return  # the statement wall knows every table of its own statements
+        names, gate.unknown = gate.unknown, set()
+        for name in names:
+            if not self._is_cte(name):
+                self.close()
+                raise RefusedStatementError(
+                    f"{name} is a table that nobody declared, or a CTE of the name of one: refused.", sql
+                )
+
+    def _is_cte(self, name: str) -> bool:
+        """Whether a source can only have been a CTE: there is nothing else of that name."""
+        quoted = name.replace('"', '""')
+        try:
+            self.connection.cursor().execute(
+                self.connection.partywall_seals.sealed_question(f'SELECT 1 FROM "{quoted}" LIMIT 0')  # noqa: S608  # quoted
+            )
+        except sqlite3.OperationalError as error:
+            return folded(str(error)) == f"no such table: {name}"
+        return False
