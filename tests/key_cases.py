@@ -962,6 +962,35 @@ def indexes_that_are_not_unique(metadata: MetaData) -> None:
 
 
 @case(
+    """
+        CREATE TABLE people
+            + CONSTRAINT uq_people_tenant_id_id UNIQUE (tenant_id, id)
+        CREATE TABLE tasks
+            - FOREIGN KEY(person_id) REFERENCES people (id)
+            + FOREIGN KEY(tenant_id, person_id) REFERENCES people (tenant_id, id)
+        and
+            - CREATE INDEX ix_served ON people (tenant_id, id)
+    """,
+)
+def an_index_that_a_derived_key_serves(metadata: MetaData) -> None:
+    people = scoped(metadata, "people", Column("email", String))
+    Index("ix_served", people.c.tenant_id, people.c.id)
+    Index("ix_other_order", people.c.id, people.c.tenant_id)
+    Index("ix_more", people.c.tenant_id, people.c.id, people.c.email)
+    Index("ix_less", people.c.tenant_id)
+    Index("ix_descending", people.c.tenant_id, people.c.id.desc())
+    Index("ix_hash", people.c.tenant_id, people.c.id, postgresql_include=["email"])
+    tasks = scoped(metadata, "tasks", Column("person_id", ForeignKey("people.id")))
+    Index("ix_no_key_to_serve_it", tasks.c.tenant_id, tasks.c.id)
+
+
+@case()
+def an_index_that_a_written_key_serves(metadata: MetaData) -> None:
+    people = scoped(metadata, "people", UniqueConstraint("tenant_id", "id"))
+    Index("ix_served", people.c.tenant_id, people.c.id)
+
+
+@case(
     postgresql="""
         and
             - CREATE UNIQUE INDEX ix_pattern ON people (email text_pattern_ops)

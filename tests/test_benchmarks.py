@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, Case
 from benchmarks.footprint import cache_entries
+from benchmarks.keys import KEY_CASES, KeyCase, open_schemas, verify_keys
 from benchmarks.measure import DisagreementError, Mode, verify, verify_write
 from benchmarks.report import COMPARISONS, Measured
 from benchmarks.schema import Invoice, Size, fill
@@ -85,6 +87,37 @@ def test_a_write_that_is_committed_is_noticed(new_sqlite: NewDatabase) -> None:
         verify_write(replace(add, plain=commit, by_hand=commit), writers[:1], SIZE)
 
 
+@pytest.fixture(scope="module")
+def schemas(new_database: NewDatabase) -> Iterator[Engine]:
+    with open_schemas(new_database(), SIZE) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("case", KEY_CASES, ids=[case.name for case in KEY_CASES])
+def test_a_statement_does_the_same_on_every_layout_of_the_keys(case: KeyCase, schemas: Engine) -> None:
+    verify_keys(case, schemas, SIZE)
+
+
+def test_a_layout_on_which_a_statement_does_something_else_is_noticed(schemas: Engine) -> None:
+    lines = replace(KEY_CASES[-1], statement=lambda each: select(each.lines if each.name == "keep" else each.invoices))
+    nothing = replace(KEY_CASES[-1], parameters=lambda _size, _tenant: iter([{"tenant": 1, "key": 0}]))
+
+    with pytest.raises(DisagreementError, match="keep"):
+        verify_keys(lines, schemas, SIZE)
+    with pytest.raises(DisagreementError, match="none"):
+        verify_keys(nothing, schemas, SIZE)
+
+
+def test_the_references_of_every_layout_are_heeded(schemas: Engine) -> None:
+    child = KEY_CASES[1]
+    nobody = replace(
+        child, parameters=lambda size, tenant: iter([{**next(child.parameters(size, tenant)), "invoice_id": 0}])
+    )
+
+    with pytest.raises(IntegrityError):
+        verify_keys(nobody, schemas, SIZE)
+
+
 def test_more_tenants_add_no_entry_to_the_compiled_cache() -> None:
     first, last = cache_entries(tenants=200)
 
@@ -124,6 +157,7 @@ def test_the_benchmarks_run_and_write_what_they_found(tmp_path: Path, capsys: py
     assert {(each["mode"], each["case"]) for each in figures["timings"]} == {
         *((mode.name.lower(), case.name) for mode in (Mode.STATEMENT, Mode.SESSION) for case in CASES),
         *((Mode.WRITE.name.lower(), write.name) for write in WRITES),
+        *((Mode.KEYS.name.lower(), case.name) for case in KEY_CASES),
     }
     printed = capsys.readouterr().out
-    assert all(case.name in printed for case in (*CASES, *WRITES))
+    assert all(case.name in printed for case in (*CASES, *WRITES, *KEY_CASES))

@@ -225,22 +225,21 @@ class _Keys:
 
 
 def _leave_out_indexes(logical: Table, physical: Table, counterparts: dict[Any, Any]) -> None:
-    """Leave out plain indexes that a derived key serves: one of the same columns in the same order."""
-    written = [_names(each.columns) for each in logical.constraints if isinstance(each, _KEYS)]
-    keys = {_names(each.columns): each for each in physical.constraints if isinstance(each, _KEYS)}
+    """Leave out plain indexes that a derived key serves: of the same columns in the same order. Writes would pay twice."""
+    written, derived = (
+        {_names(each) for each in table.constraints if isinstance(each, _KEYS)} for table in (logical, physical)
+    )
     for index in logical.indexes:
-        names = _names(index.columns)
         is_plain = not index.unique and not index.kwargs and all(isinstance(each, Column) for each in index.expressions)
-        if is_plain and names in keys and names not in written:
+        if is_plain and _names(index) in derived - written:
             physical.indexes.discard(counterparts[index])
-            counterparts[index] = keys[names]
 
 
 _KEYS = (PrimaryKeyConstraint, UniqueConstraint)
 
 
-def _names(columns: Iterable[Column[Any]]) -> tuple[str, ...]:
-    return tuple(each.name for each in columns)
+def _names(key: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in key.columns)
 
 
 def _options(item: Any) -> dict[str, Any]:
