@@ -374,10 +374,7 @@ def test_an_upsert_may_name_a_constraint(new_postgresql: NewDatabase) -> None:
         _fill(engine)
         with tenant(1), Session(engine) as session:
             an_invoice(session, 1)
-            for named in (
-                "uq_amount",
-                next(c for c in Base.metadata.tables["lines"].constraints if c.name == "uq_amount"),
-            ):
+            for named in ("uq_amount", Line.__table_args__[0]):
                 statement = postgresql.insert(Line).values(invoice_number=1, position=9, amount=2)
                 session.execute(statement.on_conflict_do_nothing(constraint=named))
             session.execute(
