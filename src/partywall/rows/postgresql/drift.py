@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from partywall.rows.declaration import RowWall
+from partywall.rows.encoding import SETTING
 from partywall.rows.postgresql.ddl import (
     function_statements,
     grant_statements,
@@ -60,7 +61,7 @@ def find_drift(
     connection: Connection, tables: Tables, wall: RowWall, *, default_schema: str = "public"
 ) -> list[Finding]:
     """
-    Return what is not as `row_wall_ddl` makes it, each with the SQL that mends it. One round trip.
+    Return what is not as `row_wall_ddl` makes it, each with the SQL that mends it. Two round trips.
 
     Args:
         connection: Of any role; catalogs are everybody's to read.
@@ -72,7 +73,10 @@ def find_drift(
         SetupError: As `row_wall_ddl`.
     """
     whole = meant(tables, wall, default_schema=default_schema)
-    return findings(whole, ask(connection, whole, whole.role))
+    found = findings(whole, ask(connection, whole, whole.role))
+    if whole.unscoped_role is not None:
+        found += unscoped_findings(whole, ask(connection, whole, whole.unscoped_role))
+    return list(dict.fromkeys(found))
 
 
 def findings(whole: Meant, facts: Facts) -> list[Finding]:
@@ -84,10 +88,9 @@ def findings(whole: Meant, facts: Facts) -> list[Finding]:
 
 def unscoped_findings(whole: Meant, facts: Facts) -> list[Finding]:
     """Return what is found for the unscoped role, which may see all rows, but is not to own or become anything."""
-    rules: tuple[_Rule, ...] = (_check_version, _check_role, _check_stronger, _check_security, _check_policies)
     if facts.role is None or facts.role["rolsuper"]:
         return [*_check_role(whole, facts)]
-    return [finding for rule in rules for finding in rule(whole, facts)]
+    return [finding for rule in _UNSCOPED_RULES for finding in rule(whole, facts)]
 
 
 def _sql(statements: Iterable[str]) -> str:
@@ -371,13 +374,47 @@ def _grantees(grants: list[dict[str, str]]) -> str:
     return ", ".join(_grantee(name) for name, _ in _by_grantee(grants))
 
 
-def _check_children(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for child in facts.children:
+def _check_relatives(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for table in facts.relatives:
         yield Finding(
             "partition",
-            child["name"],
-            "a partition or child of a table of the wall can be used by its own name, past the table's policies.",
-            f"REVOKE ALL ON {child['name']} FROM {_grantees(child['grants'])};",
+            table["name"],
+            "a partition, child or parent of a table of the wall can be used by its own name, past the policies.",
+            f"REVOKE ALL ON {table['name']} FROM {_grantees(table['grants'])};",
+        )
+
+
+def _check_undeclared(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for table in facts.undeclared:
+        yield Finding(
+            "undeclared table",
+            table["name"],
+            "it has a tenant column, but the tenancy does not know it, so nothing confines its rows.",
+            f"REVOKE ALL ON {table['name']} FROM {_grantees(table['grants'])};",
+        )
+
+
+def _check_defaults(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for default in facts.defaults:
+        schema = "" if default["schema"] is None else f" IN SCHEMA {quote(default['schema'])}"
+        yield Finding(
+            "default privileges",
+            default["grantee"],
+            "new tables and partitions are open to it before they have a policy.",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(default['grantor'])}{schema} "
+            f"REVOKE ALL ON TABLES FROM {_grantee(default['grantee'])};",
+        )
+
+
+def _check_settings(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for place in facts.settings:
+        role, database = place["role"], place["database"]
+        if role is None:
+            remedy = f"ALTER DATABASE {quote(str(database))} RESET {SETTING};"
+        else:
+            remedy = f"ALTER ROLE {quote(role)}{f' IN DATABASE {quote(database)}' if database else ''} RESET {SETTING};"
+        yield Finding(
+            "setting", SETTING, "it has a value from the start, so nobody's statements are a tenant's.", remedy
         )
 
 
@@ -494,10 +531,26 @@ _RULES: tuple[_Rule, ...] = (
     _check_views,
     _check_grants,
     _check_usage,
-    _check_children,
+    _check_relatives,
+    _check_undeclared,
+    _check_defaults,
+    _check_settings,
     _check_readers,
     _check_definers,
     _check_leakproof,
     _check_creates,
     _check_revoked,
+)
+
+_UNSCOPED_RULES: tuple[_Rule, ...] = (
+    _check_version,
+    _check_role,
+    _check_stronger,
+    _check_function,
+    _check_keys,
+    _check_presence,
+    _check_security,
+    _check_policies,
+    _check_grants,
+    _check_usage,
 )
