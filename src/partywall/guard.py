@@ -131,11 +131,11 @@ class _GuardedConnection(Connection):
                 return pin.scope
         root = self.get_transaction()
         scope = self._meet_scope(root)
-        self._settle(scope, root)
+        self._settle(scope, has_begun=root is not None)
         return scope
 
-    def _settle(self, scope: Scope | None, transaction: Any) -> None:  # noqa: ARG002  # a row wall needs it
-        """Do what the walls in the database need before a statement is sent; asked until it is settled."""
+    def _settle(self, scope: Scope | None, *, has_begun: bool) -> None:  # noqa: ARG002  # a row wall asks
+        """Do what a wall in the database needs before a statement is sent; called until it is settled."""
         self._settled = scope
 
     def _meet_scope(self, transaction: Any) -> Scope | None:
@@ -228,7 +228,6 @@ _INSIDE = frozenset(
         "sqlalchemy.engine.default",
         "sqlalchemy.dialects.postgresql.base",
         "sqlalchemy.dialects.postgresql._psycopg_common",
-        "sqlalchemy.dialects.postgresql.psycopg",
     }
 )
 """Modules that take the pool's connection for what SQLAlchemy does with it. Anybody else may do anything."""
@@ -249,12 +248,17 @@ class _RowWalledConnection(_GuardedConnection):
 
     def __init__(self, engine: Engine, connection: Any = None, **kw: Any) -> None:
         super().__init__(engine, connection, **kw)
-        pooled = self._dbapi_connection
-        if connection is None and pooled is not None:
+        pooled: Any = self._dbapi_connection
+        if connection is None and not self._handed_out:  # a listener may have had it
+            pooled.info[_OURS] = True
             if pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
                 self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
-            elif not self._handed_out:  # a listener may have had it
-                pooled.info[_OURS] = True
+
+    def _revalidate_connection(self) -> Any:
+        pooled = super()._revalidate_connection()
+        if not self._handed_out:
+            pooled.info[_OURS] = True
+        return pooled
 
     @property
     def connection(self) -> Any:
@@ -274,16 +278,18 @@ class _RowWalledConnection(_GuardedConnection):
         assert setting is not None  # noqa: S101  # else this class would not be used
         return setting
 
-    def _settle(self, scope: Scope | None, transaction: Any) -> None:
-        if transaction is None or self._is_undoing:
+    def _settle(self, scope: Scope | None, *, has_begun: bool) -> None:
+        if not has_begun or self._is_undoing:
             return
         if isinstance(scope, Tenant):
             self._tell(scope)
+        elif scope is not None and self._dbapi_connection is not None:
+            self._dbapi_connection.info[_UNSCOPED] = True
         # Whoever holds the raw connection may have ended the transaction or changed the setting: told each time.
         self._settled = None if self._handed_out else scope
 
     def _tell(self, tenant: Tenant) -> None:
-        if tenant is self._told and not self._handed_out:
+        if tenant == self._told and not self._handed_out:
             return
         pooled: Any = self._dbapi_connection
         if self._setting.driver.is_failed(pooled.dbapi_connection):
@@ -302,11 +308,8 @@ class _RowWalledConnection(_GuardedConnection):
     def _begun(self) -> None:
         self._told, self._told_inside, self.partywall_prefix, self._settled = None, None, "", None
         pin = self.partywall_pin
-        scope = None if pin is None else pin.scope
-        if isinstance(scope, Unscoped) and self._dbapi_connection is not None:
-            self._dbapi_connection.info[_UNSCOPED] = True
         try:
-            self._settle(scope, self)
+            self._settle(None if pin is None else pin.scope, has_begun=True)
         except PartywallError:
             raise
         except BaseException as error:  # noqa: BLE001  # as SQLAlchemy begins: wrapped, and noticed if the server is gone
@@ -434,8 +437,8 @@ def _let_ride_along(dialect: Any, driver: Driver) -> None:
         def send_both(cursor: Any, statement: str, *args: Any) -> Any:
             connection: Any = getattr(args[-1], "root_connection", None) if args else None
             prefix = getattr(connection, "partywall_prefix", "")
-            if not prefix:
-                return send(cursor, statement, *args)
+            if not prefix or driver.is_failed(cursor.connection):
+                return send(cursor, statement, *args)  # when it has failed, nothing but a rollback is taken
             if is_single and cursor.name is None:  # a named cursor puts DECLARE before it
                 result = send(cursor, f"{prefix} {statement}", *args)
             else:

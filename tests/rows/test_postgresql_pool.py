@@ -218,6 +218,42 @@ def test_a_tenant_gets_a_new_connection_after_unscoped_work(place: Place, driver
 
 
 @every_driver
+def test_unscoped_work_is_noticed_where_the_transaction_has_begun_without(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            with unscoped(reason="a test"):
+                connection.execute(sa.text("CREATE TEMP TABLE countries AS SELECT 'xx'::varchar AS code"))
+                connection.commit()
+        with tenant(1), engine.connect() as connection:
+            return connection.execute(sa.select(Country.code)).all()
+
+    assert place.run(driver, work, allow_unscoped=True, pool_size=1, max_overflow=0) == []
+
+
+@every_driver
+def test_a_pool_that_was_disposed_of_has_the_same_rules(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        used(engine)
+        engine.dispose()
+        by_connection(engine, LEFTOVERS["a setting"])
+        with engine.connect() as connection:
+            return raw(connection, WHAT_IS_LEFT)
+
+    assert place.run(driver, work, pool_size=1, max_overflow=0) == NOTHING
+
+
+@every_driver
+def test_without_a_pool_it_is_the_same(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        by_connection(engine, LEFTOVERS["a setting"])
+        with tenant(1), Session(engine) as session:
+            return ids(session)
+
+    assert place.run(driver, work, poolclass=sa.NullPool) == OWN[1]
+
+
+@every_driver
 def test_an_engine_that_asks_before_use_is_told_as_well(place: Place, driver: str) -> None:
     def work(engine: Engine) -> list[object]:
         found: list[object] = []

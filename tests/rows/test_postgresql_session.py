@@ -207,6 +207,58 @@ def test_an_error_inside_a_savepoint_leaves_the_tenant_told(place: Place, driver
 
 
 @every_driver
+def test_an_error_in_the_statement_that_brings_the_tenant_can_be_rolled_back(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> list[object]:
+        found: list[object] = []
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            nested = connection.begin_nested()
+            with tenant(1):
+                with pytest.raises(sa.exc.DBAPIError):
+                    connection.execute(sa.select(sa.cast(Note.text, sa.Integer)))
+                nested.rollback()
+                found.append((ids(connection), at_the_database(connection)))
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            nested = connection.begin_nested()
+            with tenant(1):
+                with pytest.raises(sa.exc.StatementError):  # not sent at all
+                    connection.execute(sa.select(Note).where(Note.text == sa.bindparam("x", object(), type_=sa.Text)))
+                nested.rollback()
+                found.append((ids(connection), at_the_database(connection)))
+        return found
+
+    assert place.run(driver, work) == [(OWN[1], (3, 1, 1))] * 2
+
+
+@every_driver
+def test_a_failed_transaction_takes_nothing_but_its_end(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> list[object]:
+        with tenant(1), Session(engine) as session:
+            session.connection().exec_driver_sql("SAVEPOINT a")
+            with pytest.raises(sa.exc.DBAPIError):
+                session.connection().execute(sa.select(sa.cast(Note.text, sa.Integer)))
+            with pytest.raises(sa.exc.DBAPIError):
+                ids(session)
+            session.connection().exec_driver_sql("ROLLBACK TO SAVEPOINT a")
+            found: list[object] = [ids(session)]
+            session.rollback()
+            return [*found, ids(session)]
+
+    assert place.run(driver, work) == [OWN[1], OWN[1]]
+
+
+@every_driver
+def test_a_transaction_may_begin_by_setting_its_isolation(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        with tenant(1), engine.connect() as connection:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+            return ids(connection), raw(connection, "SHOW transaction_isolation")
+
+    assert place.run(driver, work) == (OWN[1], ("serializable",))
+
+
+@every_driver
 def test_an_error_in_the_first_statement_leaves_nothing_behind(place: Place, driver: str) -> None:
     def work(engine: Engine) -> list[object]:
         found: list[object] = []
