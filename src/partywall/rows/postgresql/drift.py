@@ -19,8 +19,8 @@ from partywall.rows.postgresql.ddl import (
     view_statements,
 )
 from partywall.rows.postgresql.facts import Facts, ask
-from partywall.rows.postgresql.function import KEYS, body, return_type
-from partywall.rows.postgresql.meant import SCHEMA, Meant, Policy, Relation, meant, quote
+from partywall.rows.postgresql.meant import Meant, Policy, Relation, meant, quote
+from partywall.rows.postgresql.tenant import KEYS, SCHEMA, body, return_type, stored_tenant
 from partywall.tables import Tables
 
 __all__ = ["BREAKS_ONLY", "Finding", "find_drift", "findings", "unscoped_findings"]
@@ -159,9 +159,10 @@ def _check_stronger(whole: Meant, facts: Facts) -> Iterator[Finding]:
 
 
 def _owner(facts: Facts) -> str:
-    """Return who owns the wall, as far as can be seen."""
-    owner = None if facts.function is None else str(facts.function["owner"])
-    return "the_role_that_runs_migrations" if owner in (None, facts.name) else quote(str(owner))
+    """Return who owns the other tables of the wall, as SQL."""
+    owners = [str(fact["owner"]) for fact in facts.relations.values() if fact["kind"] != "v"]
+    others = [owner for owner in owners if owner != facts.name]
+    return quote(others[0]) if others else "the_role_that_runs_migrations"
 
 
 def _tables(whole: Meant, facts: Facts) -> Iterator[tuple[Relation, dict[str, Any]]]:
@@ -229,7 +230,7 @@ def _check_policies(whole: Meant, facts: Facts) -> Iterator[Finding]:
     for relation, fact in _tables(whole, facts):
         found = {policy["name"]: policy for policy in fact["policies"]}
         for policy in relation.policies:
-            fault = _fault(policy, found.pop(policy.name, None), fact, facts)
+            fault = _fault(whole, policy, found.pop(policy.name, None), fact, facts)
             if fault:
                 remedy = _sql(policy_statements(relation, policy))
                 yield Finding("policy", relation.sql, f"the policy {policy.name} {fault}.", remedy)
@@ -243,7 +244,7 @@ def _check_policies(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 )
 
 
-def _fault(policy: Policy, found: dict[str, Any] | None, fact: dict[str, Any], facts: Facts) -> str:
+def _fault(whole: Meant, policy: Policy, found: dict[str, Any] | None, fact: dict[str, Any], facts: Facts) -> str:
     if found is None:
         return "is missing"
     role = fact["owner"] if policy.role == "CURRENT_USER" else policy.role
@@ -257,27 +258,26 @@ def _fault(policy: Policy, found: dict[str, Any] | None, fact: dict[str, Any], f
         ("USING", policy.using, found["using"]),
         ("WITH CHECK", policy.check, found["check"]),
     ):
-        if not _is_same(meant_text, text, facts):
+        if not _is_same(whole, meant_text, text, facts):
             return f"has another {clause}: {text}"
     return ""
 
 
-def _is_same(meant_text: str | None, text: str | None, facts: Facts) -> bool:
+def _is_same(whole: Meant, meant_text: str | None, text: str | None, facts: Facts) -> bool:
     """Return whether the server's text of an expression is the one that was meant."""
     if meant_text is None or text is None:
         return meant_text is text
-    return _canonical(text) in _stored_as(meant_text, facts)
+    return _canonical(text) in _stored_as(whole, meant_text, facts)
 
 
-def _stored_as(meant_text: str, facts: Facts) -> set[str]:
-    """Return what the server makes of an expression of ours: it casts varchar, and names the sub-select's column."""
-    left, equals, right = meant_text.partition(" = ")
+def _stored_as(whole: Meant, meant_text: str, facts: Facts) -> set[str]:
+    """Return what the server may make of a criterion of ours: it casts a varchar to compare it."""
+    column, equals, _ = meant_text.partition(" = ")
     if not equals:
         return {_canonical(meant_text)}
-    right = f"{right} AS tenant_id"
-    if facts.function is not None and facts.function["visible"]:
-        right = right.replace(f"{SCHEMA}.", "")  # the schema is in the search path
-    return {_canonical(f"{left}{cast} = {right}") for cast in ("", "::text")}
+    is_visible = facts.function is not None and bool(facts.function["visible"])
+    tenant = stored_tenant(whole.wall, whole.tables.tenant_type, is_visible=is_visible)
+    return {_canonical(f"{column}{cast} = {tenant}") for cast in ("", "::text")}
 
 
 def _canonical(sql: str) -> str:
@@ -315,7 +315,9 @@ def _fault_of_view(whole: Meant, view: Relation, fact: dict[str, Any], facts: Fa
     text = _canonical(re.sub(rf"(?<![\w\"]){re.escape(name)}\.", "", fact["definition"]))
     text = text.replace(f"FROM{quote(view.base[0])}.", "FROM")
     head = _canonical(f"SELECT {', '.join(map(quote, columns))} FROM {name}")
-    meant_texts = {head} if view.where is None else {f"{head}WHERE{each}" for each in _stored_as(view.where, facts)}
+    meant_texts = (
+        {head} if view.where is None else {f"{head}WHERE{each}" for each in _stored_as(whole, view.where, facts)}
+    )
     return "" if text in meant_texts else f"is another query:\n{fact['definition']}"
 
 
@@ -470,7 +472,9 @@ def _check_creates(whole: Meant, facts: Facts) -> Iterator[Finding]:
 
 
 def _check_function(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    wall, found = whole.wall, facts.function
+    if not whole.wall.is_sealed:
+        return
+    found = facts.function
     name, remedy = f"{SCHEMA}.tenant_id()", _sql(function_statements(whole))
     if found is None:
         yield Finding("function", name, "the function that says who the tenant is is missing.", remedy)
@@ -480,14 +484,13 @@ def _check_function(whole: Meant, facts: Facts) -> Iterator[Finding]:
             "function", name, f"{facts.name} owns it, or can.", f"ALTER FUNCTION {name} OWNER TO CURRENT_USER;"
         )
     as_meant = {
-        "body": body(wall, whole.tables.tenant_type),
-        "definer": wall.is_sealed,
-        "language": "plpgsql" if wall.is_sealed else "sql",
-        "returns": return_type(whole.tables.tenant_type),
+        "body": body(whole.tables.tenant_type),
+        "definer": True,
+        "language": "plpgsql",
+        "returns": return_type(whole.tables.tenant_type).replace("bpchar", "character"),
         "volatile": "s",
-        "parallel": "r" if wall.is_sealed else "s",
-        "config": ["search_path=pg_catalog, pg_temp"] if wall.is_sealed else None,
-        "atomic": False,
+        "parallel": "r",
+        "config": ["search_path=pg_catalog, pg_temp"],
         "leakproof": False,
         "callable": True,
         "overloads": 1,

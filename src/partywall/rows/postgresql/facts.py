@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from partywall.rows.encoding import SETTING
-from partywall.rows.postgresql.meant import SCHEMA, Meant, literal
+from partywall.rows.postgresql.meant import Meant, literal
+from partywall.rows.postgresql.tenant import SCHEMA
 from partywall.tables import Kind
 
 __all__ = ["Facts", "ask", "question"]
@@ -226,8 +227,7 @@ SELECT pg_catalog.jsonb_build_object(
         SELECT to_jsonb(f) FROM (
             SELECT p.prosrc AS body, p.prosecdef AS definer, p.provolatile AS volatile, p.proconfig AS config,
                 l.lanname AS language, pg_catalog.format_type(p.prorettype, NULL) AS returns,
-                p.proparallel AS parallel, to_jsonb(p) ->> 'prosqlbody' IS NOT NULL AS atomic,
-                p.proleakproof AS leakproof,
+                p.proparallel AS parallel, p.proleakproof AS leakproof,
                 pg_catalog.pg_function_is_visible(p.oid) AS visible, pg_catalog.pg_get_userbyid(p.proowner) AS owner,
                 p.proowner IN (SELECT oid FROM reach) AS own,
                 EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')
