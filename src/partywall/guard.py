@@ -281,19 +281,17 @@ class _RowWalledConnection(_GuardedConnection):
     def _settle(self, scope: Scope | None, *, has_begun: bool) -> None:
         if not has_begun or self._is_undoing:
             return
-        if isinstance(scope, Tenant):
-            self._tell(scope)
-        elif scope is not None and self._dbapi_connection is not None:
-            self._dbapi_connection.info[_UNSCOPED] = True
+        pooled: Any = self._dbapi_connection
+        if isinstance(scope, Unscoped):
+            pooled.info[_UNSCOPED] = True
+        elif scope is not None and (scope != self._told or self._handed_out):
+            if self._setting.driver.is_failed(pooled.dbapi_connection):
+                return  # nothing but a rollback is taken now
+            self._tell(scope, pooled)
         # Whoever holds the raw connection may have ended the transaction or changed the setting: told each time.
         self._settled = None if self._handed_out else scope
 
-    def _tell(self, tenant: Tenant) -> None:
-        if tenant == self._told and not self._handed_out:
-            return
-        pooled: Any = self._dbapi_connection
-        if self._setting.driver.is_failed(pooled.dbapi_connection):
-            return  # nothing but a rollback is taken now
+    def _tell(self, tenant: Tenant, pooled: Any) -> None:
         self.partywall_prefix = self._setting.set(pooled.dbapi_connection, tenant)
         self._told, self._told_inside = tenant, self._nested_transaction
 

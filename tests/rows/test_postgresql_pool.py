@@ -189,15 +189,13 @@ def test_a_connection_that_was_forgotten_keeps_no_tenant(place: Place, driver: s
             ids(connection)
         del connection
         gc.collect()
-        with tenant(2), engine.connect() as connection:
-            found: list[object] = [ids(connection)]
         pooled = engine.raw_connection()
-        try:
-            return [*found, raw(pooled, f"SELECT count(*), coalesce({SETTING}, '') FROM notes")]
-        finally:
-            pooled.close()
+        found: list[object] = [raw(pooled, f"SELECT count(*), coalesce({SETTING}, '') FROM notes")]
+        pooled.close()
+        with tenant(2), engine.connect() as connection:
+            return [*found, ids(connection)]
 
-    assert place.run(driver, work, pool_size=1, max_overflow=0, pool_reset_on_return=reset) == [OWN[2], (0, "")]
+    assert place.run(driver, work, pool_size=1, max_overflow=0, pool_reset_on_return=reset) == [(0, ""), OWN[2]]
 
 
 @every_driver

@@ -232,6 +232,42 @@ def test_an_error_in_the_statement_that_brings_the_tenant_can_be_rolled_back(pla
 
 
 @every_driver
+def test_a_tenant_that_meets_a_failed_savepoint_can_roll_it_back(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> list[object]:
+        found: list[object] = []
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            nested = connection.begin_nested()
+            with pytest.raises(sa.exc.DBAPIError):
+                connection.execute(sa.select(sa.cast(sa.literal("x"), sa.Integer)))
+            with tenant(1):
+                nested.rollback()
+                found.append(ids(connection))
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SAVEPOINT a")
+            with pytest.raises(sa.exc.DBAPIError):
+                connection.execute(sa.select(sa.cast(sa.literal("x"), sa.Integer)))
+            with tenant(1):
+                if driver != "asyncpg":  # it does not say that the transaction has failed
+                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT a")
+                    found.append(ids(connection))
+        return found
+
+    assert place.run(driver, work) == [OWN[1]] * (1 if driver == "asyncpg" else 2)
+
+
+def test_psycopg2_is_told_once(place: Place) -> None:
+    def work(engine: Engine) -> list[str]:
+        with tenant(1), engine.connect() as connection:
+            connection.begin()
+            prefixes = [connection.partywall_prefix]  # type: ignore[attr-defined]
+            ids(connection)
+            return [*prefixes, connection.partywall_prefix]  # type: ignore[attr-defined]
+
+    assert place.run("psycopg2", work) == ["SET LOCAL partywall.tenant = '1';", ""]
+
+
+@every_driver
 def test_a_failed_transaction_takes_nothing_but_its_end(place: Place, driver: str) -> None:
     def work(engine: Engine) -> list[object]:
         with tenant(1), Session(engine) as session:
