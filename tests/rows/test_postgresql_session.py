@@ -97,6 +97,7 @@ def test_without_a_tenant_the_database_shows_no_rows(place: Place, driver: str) 
     def work(engine: Engine) -> object:
         with tenant(1), engine.connect() as connection:
             ids(connection)
+            connection.commit()  # what a session would keep, had it been set for more than the transaction
         with engine.connect() as connection:
             connection.execute(sa.select(Country.code))
             return at_the_database(connection)
@@ -399,13 +400,19 @@ def test_two_phase_transactions_are_told_their_tenant(place: Place, driver: str)
             transaction.commit()
             found.append(ids(connection))
             connection.rollback()
+            again = connection.begin_twophase()
+            found.append(ids(connection))
+            again.rollback()
+            again = connection.begin_twophase()
+            found.append(ids(connection))
+            again.rollback()
         with tenant(2), Session(engine, twophase=True) as session:
             found.append(ids(session))
             session.rollback()
             found.append(ids(session))
         return found
 
-    assert place.run(driver, work) == [(OWN[1], (3, 1, 1)), OWN[1], OWN[2], OWN[2]]
+    assert place.run(driver, work) == [(OWN[1], (3, 1, 1)), *[OWN[1]] * 3, OWN[2], OWN[2]]
 
 
 @every_driver
