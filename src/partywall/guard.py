@@ -242,7 +242,7 @@ class _RowWalledConnection(_GuardedConnection):
 
     partywall_prefix: str = ""  # of the next statement, where the driver tells the tenant that way
     _told: Scope | None = None
-    _told_inside: Any = None  # the savepoint whose end would undo it
+    _told_late: bool = False  # after the transaction had begun, so that a savepoint may lie before it
     _handed_out: bool = False
     _is_undoing: bool = False
 
@@ -292,8 +292,9 @@ class _RowWalledConnection(_GuardedConnection):
         self._settled = None if self._handed_out else scope
 
     def _tell(self, tenant: Tenant, pooled: Any) -> None:
+        is_late = not self._setting.driver.is_idle(pooled.dbapi_connection)
         self.partywall_prefix = self._setting.set(pooled.dbapi_connection, tenant)
-        self._told, self._told_inside = tenant, self._nested_transaction
+        self._told, self._told_late = tenant, is_late
 
     def _begin_impl(self, transaction: Any) -> None:
         super()._begin_impl(transaction)
@@ -304,7 +305,7 @@ class _RowWalledConnection(_GuardedConnection):
         self._begun()
 
     def _begun(self) -> None:
-        self._told, self._told_inside, self.partywall_prefix, self._settled = None, None, "", None
+        self._told, self._told_late, self.partywall_prefix, self._settled = None, False, "", None
         pin = self.partywall_pin
         try:
             self._settle(None if pin is None else pin.scope, has_begun=True)
@@ -313,14 +314,16 @@ class _RowWalledConnection(_GuardedConnection):
         except BaseException as error:  # noqa: BLE001  # as SQLAlchemy begins: wrapped, and noticed if the server is gone
             self._handle_dbapi_exception(error, None, None, None, None)
 
-    def _rollback_to_savepoint_impl(self, name: str) -> None:
-        self._is_undoing = True
+    def _execute_context(self, dialect: Any, constructor: Any, statement: Any, *args: Any, **kw: Any) -> Any:
+        if not (self._settled is None or self._told_late) or str(statement).lstrip()[:8].upper() != "ROLLBACK":
+            return super()._execute_context(dialect, constructor, statement, *args, **kw)
+        self._is_undoing = True  # nothing is told before a ROLLBACK TO SAVEPOINT, which would undo it
         try:
-            super()._rollback_to_savepoint_impl(name)
+            return super()._execute_context(dialect, constructor, statement, *args, **kw)
         finally:
             self._is_undoing = False
-        if self._told_inside is not None:
-            self._told = self._told_inside = self._settled = None
+            if self._told_late:
+                self._told = self._settled = None
 
 
 def _caller() -> str:

@@ -249,12 +249,32 @@ def test_a_tenant_that_meets_a_failed_savepoint_can_roll_it_back(place: Place, d
             with pytest.raises(sa.exc.DBAPIError):
                 connection.execute(sa.select(sa.cast(sa.literal("x"), sa.Integer)))
             with tenant(1):
-                if driver != "asyncpg":  # it does not say that the transaction has failed
-                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT a")
-                    found.append(ids(connection))
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT a")
+                found.append(ids(connection))
         return found
 
-    assert place.run(driver, work) == [OWN[1]] * (1 if driver == "asyncpg" else 2)
+    assert place.run(driver, work) == [OWN[1]] * 2
+
+
+@every_driver
+@pytest.mark.parametrize("text", ["ROLLBACK TO SAVEPOINT a", "  rollback to a"])
+@pytest.mark.parametrize("is_construct", [False, True])
+def test_a_rollback_that_was_sent_as_text_is_seen_too(place: Place, driver: str, text: str, is_construct: bool) -> None:
+    def work(engine: Engine) -> list[object]:
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            connection.exec_driver_sql("SAVEPOINT a")
+            found: list[object] = []
+            with tenant(1):
+                for _ in range(2):
+                    found.append(ids(connection))
+                    if is_construct:
+                        connection.execute(sa.text(text))
+                    else:
+                        connection.exec_driver_sql(text)
+                return [*found, ids(connection)]
+
+    assert place.run(driver, work) == [OWN[1]] * 3
 
 
 def test_psycopg2_is_told_once(place: Place) -> None:
