@@ -52,11 +52,11 @@ def test_every_public_name_has_a_docstring() -> None:
 def test_the_tests_that_the_guarantees_name_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "guarantees.md").read_text()))
     defined = set()
-    for path in (ROOT / "tests").glob("test_*.py"):
+    for path in (ROOT / "tests").rglob("test_*.py"):
         defined |= set(re.findall(r"def (test_\w+)", path.read_text()))
 
     assert named
-    assert named <= defined | {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+    assert named <= defined | {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
 
 
 def test_links_between_pages_lead_somewhere() -> None:

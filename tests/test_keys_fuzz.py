@@ -126,7 +126,9 @@ def _refer(metadata: MetaData, made: Table, reference: dict[str, Any], described
     target = metadata.tables[reference["to"]]
     keys = [[column.name for column in target.primary_key.columns]]
     keys += [
-        key["columns"] for key in described.get(target.name, {}).get("unique", ()) if not (key["index"] and key["where"])
+        key["columns"]
+        for key in described.get(target.name, {}).get("unique", ())
+        if not (key["index"] and key["where"])
     ]
     referred = keys[reference["unique"] % len(keys)]
     columns = []

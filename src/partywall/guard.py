@@ -186,11 +186,11 @@ class _GuardedConnection(Connection):
                 return pin.scope
         root = self.get_transaction()
         scope = self._meet_scope(root)
-        self._settle(scope, root)
+        self._settle(scope, has_begun=root is not None)
         return scope
 
-    def _settle(self, scope: Scope | None, transaction: Any) -> None:  # noqa: ARG002  # a row wall needs it
-        """Do what the walls in the database need before a statement is sent; asked until it is settled."""
+    def _settle(self, scope: Scope | None, *, has_begun: bool) -> None:  # noqa: ARG002  # a row wall asks
+        """Do what a wall in the database needs before a statement is sent; called until it is settled."""
         self._settled = scope
 
     def accept(self, vouched: Vouched) -> None:
@@ -329,7 +329,6 @@ _INSIDE = frozenset(
         "sqlalchemy.engine.default",
         "sqlalchemy.dialects.postgresql.base",
         "sqlalchemy.dialects.postgresql._psycopg_common",
-        "sqlalchemy.dialects.postgresql.psycopg",
     }
 )
 """Modules that take the pool's connection for what SQLAlchemy does with it. Anybody else may do anything."""
@@ -344,18 +343,23 @@ class _RowWalledConnection(_GuardedConnection):
 
     partywall_prefix: str = ""  # of the next statement, where the driver tells the tenant that way
     _told: Scope | None = None
-    _told_inside: Any = None  # the savepoint whose end would undo it
+    _told_late: bool = False  # after the transaction had begun, so that a savepoint may lie before it
     _handed_out: bool = False
     _is_undoing: bool = False
 
     def __init__(self, engine: Engine, connection: Any = None, **kw: Any) -> None:
         super().__init__(engine, connection, **kw)
-        pooled = self._dbapi_connection
-        if connection is None and pooled is not None:
+        pooled: Any = self._dbapi_connection
+        if connection is None and not self._handed_out:  # a listener may have had it
+            pooled.info[_OURS] = True
             if pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
                 self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
-            elif not self._handed_out:  # a listener may have had it
-                pooled.info[_OURS] = True
+
+    def _revalidate_connection(self) -> Any:
+        pooled = super()._revalidate_connection()
+        if not self._handed_out:
+            pooled.info[_OURS] = True
+        return pooled
 
     @property
     def connection(self) -> Any:
@@ -375,22 +379,23 @@ class _RowWalledConnection(_GuardedConnection):
         assert setting is not None  # noqa: S101  # else this class would not be used
         return setting
 
-    def _settle(self, scope: Scope | None, transaction: Any) -> None:
-        if transaction is None or self._is_undoing:
+    def _settle(self, scope: Scope | None, *, has_begun: bool) -> None:
+        if not has_begun or self._is_undoing:
             return
-        if isinstance(scope, Tenant):
-            self._tell(scope)
+        pooled: Any = self._dbapi_connection
+        if isinstance(scope, Unscoped):
+            pooled.info[_UNSCOPED] = True
+        elif scope is not None and (scope != self._told or self._handed_out):
+            if self._setting.driver.is_failed(pooled.dbapi_connection):
+                return  # nothing but a rollback is taken now
+            self._tell(scope, pooled)
         # Whoever holds the raw connection may have ended the transaction or changed the setting: told each time.
         self._settled = None if self._handed_out else scope
 
-    def _tell(self, tenant: Tenant) -> None:
-        if tenant is self._told and not self._handed_out:
-            return
-        pooled: Any = self._dbapi_connection
-        if self._setting.driver.is_failed(pooled.dbapi_connection):
-            return  # nothing but a rollback is taken now
+    def _tell(self, tenant: Tenant, pooled: Any) -> None:
+        is_late = not self._setting.driver.is_idle(pooled.dbapi_connection)
         self.partywall_prefix = self._setting.set(pooled.dbapi_connection, tenant)
-        self._told, self._told_inside = tenant, self._nested_transaction
+        self._told, self._told_late = tenant, is_late
 
     def _begin_impl(self, transaction: Any) -> None:
         super()._begin_impl(transaction)
@@ -401,26 +406,25 @@ class _RowWalledConnection(_GuardedConnection):
         self._begun()
 
     def _begun(self) -> None:
-        self._told, self._told_inside, self.partywall_prefix, self._settled = None, None, "", None
+        self._told, self._told_late, self.partywall_prefix, self._settled = None, False, "", None
         pin = self.partywall_pin
-        scope = None if pin is None else pin.scope
-        if isinstance(scope, Unscoped) and self._dbapi_connection is not None:
-            self._dbapi_connection.info[_UNSCOPED] = True
         try:
-            self._settle(scope, self)
+            self._settle(None if pin is None else pin.scope, has_begun=True)
         except PartywallError:
             raise
         except BaseException as error:  # noqa: BLE001  # as SQLAlchemy begins: wrapped, and noticed if the server is gone
             self._handle_dbapi_exception(error, None, None, None, None)
 
-    def _rollback_to_savepoint_impl(self, name: str) -> None:
-        self._is_undoing = True
+    def _execute_context(self, dialect: Any, constructor: Any, statement: Any, *args: Any, **kw: Any) -> Any:
+        if not (self._settled is None or self._told_late) or str(statement).lstrip()[:8].upper() != "ROLLBACK":
+            return super()._execute_context(dialect, constructor, statement, *args, **kw)
+        self._is_undoing = True  # nothing is told before a ROLLBACK TO SAVEPOINT, which would undo it
         try:
-            super()._rollback_to_savepoint_impl(name)
+            return super()._execute_context(dialect, constructor, statement, *args, **kw)
         finally:
             self._is_undoing = False
-        if self._told_inside is not None:
-            self._told = self._told_inside = self._settled = None
+            if self._told_late:
+                self._told = self._settled = None
 
 
 def _caller() -> str:
@@ -597,8 +601,8 @@ def _let_ride_along(dialect: Any, driver: Driver) -> None:
         def send_both(cursor: Any, statement: str, *args: Any) -> Any:
             connection: Any = getattr(args[-1], "root_connection", None) if args else None
             prefix = getattr(connection, "partywall_prefix", "")
-            if not prefix:
-                return send(cursor, statement, *args)
+            if not prefix or driver.is_failed(cursor.connection):
+                return send(cursor, statement, *args)  # when it has failed, nothing but a rollback is taken
             if is_single and cursor.name is None:  # a named cursor puts DECLARE before it
                 result = send(cursor, f"{prefix} {statement}", *args)
             else:

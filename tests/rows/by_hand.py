@@ -79,28 +79,38 @@ class Place:
         url: URL | None = None,
         **options: Any,
     ) -> T:
-        """Run *work* with a guarded engine of a driver; for the async ones in a greenlet, as SQLAlchemy does."""
-        name = driver.removesuffix("_async")
-        own = self.url.set(drivername=f"postgresql+{name}", username=UNSCOPED_ROLE if allow_unscoped else ROLE)
-        guard = (self.tenancy(**(wall or {})) if rows else Tenancy(Base.metadata, shared={"countries"})).guard
-        if driver in SYNC_DRIVERS:
-            engine = guard(sa.create_engine(url or own, **options), allow_unscoped=allow_unscoped)
-            try:
-                return work(engine)
-            finally:
-                engine.dispose()
+        """Run *work* with a guarded engine of a driver."""
+        own = self.url.set(username=UNSCOPED_ROLE if allow_unscoped else ROLE)
+        tenancy = self.tenancy(**(wall or {})) if rows else Tenancy(Base.metadata, shared={"countries"})
+        return run_with(driver, url or own, tenancy, work, allow_unscoped=allow_unscoped, **options)
 
-        async def run() -> T:
-            async_engine: AsyncEngine = guard(
-                create_async_engine((url or own).set(drivername=f"postgresql+{name}"), **options),
-                allow_unscoped=allow_unscoped,
-            )
-            try:
-                return await greenlet_spawn(work, async_engine.sync_engine)
-            finally:
-                await async_engine.dispose()
 
-        return asyncio.run(run())
+def run_with(
+    driver: str,
+    url: URL,
+    tenancy: Tenancy,
+    work: Callable[[Engine], T],
+    *,
+    allow_unscoped: bool = False,
+    **options: Any,
+) -> T:
+    """Run *work* with a guarded engine of a driver; for the async ones in a greenlet, as SQLAlchemy does."""
+    url = url.set(drivername=f"postgresql+{driver.removesuffix('_async')}")
+    if driver in SYNC_DRIVERS:
+        engine = tenancy.guard(sa.create_engine(url, **options), allow_unscoped=allow_unscoped)
+        try:
+            return work(engine)
+        finally:
+            engine.dispose()
+
+    async def run() -> T:
+        async_engine: AsyncEngine = tenancy.guard(create_async_engine(url, **options), allow_unscoped=allow_unscoped)
+        try:
+            return await greenlet_spawn(work, async_engine.sync_engine)
+        finally:
+            await async_engine.dispose()
+
+    return asyncio.run(run())
 
 
 @contextmanager

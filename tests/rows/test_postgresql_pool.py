@@ -189,15 +189,13 @@ def test_a_connection_that_was_forgotten_keeps_no_tenant(place: Place, driver: s
             ids(connection)
         del connection
         gc.collect()
-        with tenant(2), engine.connect() as connection:
-            found: list[object] = [ids(connection)]
         pooled = engine.raw_connection()
-        try:
-            return [*found, raw(pooled, f"SELECT count(*), coalesce({SETTING}, '') FROM notes")]
-        finally:
-            pooled.close()
+        found: list[object] = [raw(pooled, f"SELECT count(*), coalesce({SETTING}, '') FROM notes")]
+        pooled.close()
+        with tenant(2), engine.connect() as connection:
+            return [*found, ids(connection)]
 
-    assert place.run(driver, work, pool_size=1, max_overflow=0, pool_reset_on_return=reset) == [OWN[2], (0, "")]
+    assert place.run(driver, work, pool_size=1, max_overflow=0, pool_reset_on_return=reset) == [(0, ""), OWN[2]]
 
 
 @every_driver
@@ -215,6 +213,42 @@ def test_a_tenant_gets_a_new_connection_after_unscoped_work(place: Place, driver
 
     found = place.run(driver, work, allow_unscoped=True, pool_size=1, max_overflow=0)
     assert found == ([], OWN[1])
+
+
+@every_driver
+def test_unscoped_work_is_noticed_where_the_transaction_has_begun_without(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            with unscoped(reason="a test"):
+                connection.execute(sa.text("CREATE TEMP TABLE countries AS SELECT 'xx'::varchar AS code"))
+                connection.commit()
+        with tenant(1), engine.connect() as connection:
+            return connection.execute(sa.select(Country.code)).all()
+
+    assert place.run(driver, work, allow_unscoped=True, pool_size=1, max_overflow=0) == []
+
+
+@every_driver
+def test_a_pool_that_was_disposed_of_has_the_same_rules(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        used(engine)
+        engine.dispose()
+        by_connection(engine, LEFTOVERS["a setting"])
+        with engine.connect() as connection:
+            return raw(connection, WHAT_IS_LEFT)
+
+    assert place.run(driver, work, pool_size=1, max_overflow=0) == NOTHING
+
+
+@every_driver
+def test_without_a_pool_it_is_the_same(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        by_connection(engine, LEFTOVERS["a setting"])
+        with tenant(1), Session(engine) as session:
+            return ids(session)
+
+    assert place.run(driver, work, poolclass=sa.NullPool) == OWN[1]
 
 
 @every_driver

@@ -97,6 +97,7 @@ def test_without_a_tenant_the_database_shows_no_rows(place: Place, driver: str) 
     def work(engine: Engine) -> object:
         with tenant(1), engine.connect() as connection:
             ids(connection)
+            connection.commit()  # what a session would keep, had it been set for more than the transaction
         with engine.connect() as connection:
             connection.execute(sa.select(Country.code))
             return at_the_database(connection)
@@ -207,6 +208,114 @@ def test_an_error_inside_a_savepoint_leaves_the_tenant_told(place: Place, driver
 
 
 @every_driver
+def test_an_error_in_the_statement_that_brings_the_tenant_can_be_rolled_back(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> list[object]:
+        found: list[object] = []
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            nested = connection.begin_nested()
+            with tenant(1):
+                with pytest.raises(sa.exc.DBAPIError):
+                    connection.execute(sa.select(sa.cast(Note.text, sa.Integer)))
+                nested.rollback()
+                found.append((ids(connection), at_the_database(connection)))
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            nested = connection.begin_nested()
+            with tenant(1):
+                with pytest.raises(sa.exc.StatementError):  # not sent at all
+                    connection.execute(sa.select(Note).where(Note.text == sa.bindparam("x", object(), type_=sa.Text)))
+                nested.rollback()
+                found.append((ids(connection), at_the_database(connection)))
+        return found
+
+    assert place.run(driver, work) == [(OWN[1], (3, 1, 1))] * 2
+
+
+@every_driver
+def test_a_tenant_that_meets_a_failed_savepoint_can_roll_it_back(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> list[object]:
+        found: list[object] = []
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            nested = connection.begin_nested()
+            with pytest.raises(sa.exc.DBAPIError):
+                connection.execute(sa.select(sa.cast(sa.literal("x"), sa.Integer)))
+            with tenant(1):
+                nested.rollback()
+                found.append(ids(connection))
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SAVEPOINT a")
+            with pytest.raises(sa.exc.DBAPIError):
+                connection.execute(sa.select(sa.cast(sa.literal("x"), sa.Integer)))
+            with tenant(1):
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT a")
+                found.append(ids(connection))
+        return found
+
+    assert place.run(driver, work) == [OWN[1]] * 2
+
+
+@every_driver
+@pytest.mark.parametrize("text", ["ROLLBACK TO SAVEPOINT a", "  rollback to a"])
+@pytest.mark.parametrize("is_construct", [False, True])
+def test_a_rollback_that_was_sent_as_text_is_seen_too(place: Place, driver: str, text: str, is_construct: bool) -> None:
+    def work(engine: Engine) -> list[object]:
+        with engine.connect() as connection:
+            connection.execute(sa.select(Country.code))
+            connection.exec_driver_sql("SAVEPOINT a")
+            found: list[object] = []
+            with tenant(1):
+                for _ in range(2):
+                    found.append(ids(connection))
+                    if is_construct:
+                        connection.execute(sa.text(text))
+                    else:
+                        connection.exec_driver_sql(text)
+                return [*found, ids(connection)]
+
+    assert place.run(driver, work) == [OWN[1]] * 3
+
+
+def test_psycopg2_is_told_once(place: Place) -> None:
+    def work(engine: Engine) -> list[str]:
+        with tenant(1), engine.connect() as connection:
+            connection.begin()
+            prefixes = [connection.partywall_prefix]  # type: ignore[attr-defined]
+            ids(connection)
+            return [*prefixes, connection.partywall_prefix]  # type: ignore[attr-defined]
+
+    assert place.run("psycopg2", work) == ["SET LOCAL partywall.tenant = '1';", ""]
+
+
+@every_driver
+def test_a_failed_transaction_takes_nothing_but_its_end(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> list[object]:
+        with tenant(1), Session(engine) as session:
+            session.connection().exec_driver_sql("SAVEPOINT a")
+            with pytest.raises(sa.exc.DBAPIError):
+                session.connection().execute(sa.select(sa.cast(Note.text, sa.Integer)))
+            with pytest.raises(sa.exc.DBAPIError):
+                ids(session)
+            session.connection().exec_driver_sql("ROLLBACK TO SAVEPOINT a")
+            found: list[object] = [ids(session)]
+            session.rollback()
+            return [*found, ids(session)]
+
+    assert place.run(driver, work) == [OWN[1], OWN[1]]
+
+
+@every_driver
+def test_a_transaction_may_begin_by_setting_its_isolation(place: Place, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        with tenant(1), engine.connect() as connection:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+            return ids(connection), raw(connection, "SHOW transaction_isolation")
+
+    assert place.run(driver, work) == (OWN[1], ("serializable",))
+
+
+@every_driver
 def test_an_error_in_the_first_statement_leaves_nothing_behind(place: Place, driver: str) -> None:
     def work(engine: Engine) -> list[object]:
         found: list[object] = []
@@ -311,13 +420,19 @@ def test_two_phase_transactions_are_told_their_tenant(place: Place, driver: str)
             transaction.commit()
             found.append(ids(connection))
             connection.rollback()
+            again = connection.begin_twophase()
+            found.append(ids(connection))
+            again.rollback()
+            again = connection.begin_twophase()
+            found.append(ids(connection))
+            again.rollback()
         with tenant(2), Session(engine, twophase=True) as session:
             found.append(ids(session))
             session.rollback()
             found.append(ids(session))
         return found
 
-    assert place.run(driver, work) == [(OWN[1], (3, 1, 1)), OWN[1], OWN[2], OWN[2]]
+    assert place.run(driver, work) == [(OWN[1], (3, 1, 1)), *[OWN[1]] * 3, OWN[2], OWN[2]]
 
 
 @every_driver

@@ -57,6 +57,11 @@ def an_explicit_tenant(engine: Engine) -> None:
         session.scalars(sa.select(Note)).all()
 
 
+def an_explicit_tenant_in_its_scope(engine: Engine) -> None:
+    with tenant(1):
+        an_explicit_tenant(engine)
+
+
 def no_tenant(engine: Engine) -> None:
     with Session(engine) as session:
         session.scalars(sa.select(Country)).all()
@@ -76,7 +81,17 @@ def trips(place: Place, driver: str, work: Work, counter: Proxy, **options: Any)
 
 
 @pytest.mark.parametrize(
-    "work", [one_statement, ten_statements, two_transactions, a_flush, a_savepoint, an_explicit_tenant, no_tenant]
+    "work",
+    [
+        one_statement,
+        ten_statements,
+        two_transactions,
+        a_flush,
+        a_savepoint,
+        an_explicit_tenant,
+        an_explicit_tenant_in_its_scope,
+        no_tenant,
+    ],
 )
 @pytest.mark.parametrize("key", [None, b"k" * 32], ids=["setting", "sealed"])
 def test_both_walls_take_as_many_as_the_statement_wall_alone(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
@@ -149,6 +150,13 @@ class Walled:
                 self.become(connection, None)
             for remedy in dict.fromkeys(finding.remedy for finding in self.drift(connection)):
                 run(connection, remedy)
+
+
+@contextmanager
+def refused(connection: Connection, match: str | None = None) -> Iterator[None]:
+    """Expect the database to refuse what runs inside, and go on after it."""
+    with pytest.raises(sa.exc.DBAPIError, match=match), connection.begin_nested():
+        yield
 
 
 def run(connection: Connection, sql: str) -> Any:

@@ -40,7 +40,10 @@ class _Kind:
 def _text_to_hex(tenant_id: str) -> str:
     if "\x00" in tenant_id:
         raise TenantIdError("a tenant id with a NUL character is none: PostgreSQL's text cannot hold it.")
-    return tenant_id.encode().hex()
+    try:
+        return tenant_id.encode().hex()
+    except UnicodeEncodeError as error:
+        raise TenantIdError("this tenant id is no Unicode text: PostgreSQL's text cannot hold it.") from error
 
 
 def _text_of(setting: ColumnElement[Any], type_: TypeEngine[Any]) -> ColumnElement[Any]:
@@ -76,8 +79,11 @@ def encoder(tenant_type: TypeEngine[Any]) -> Callable[[Any], str]:
         value = tenant_id
         if isinstance(tenant_type, TypeDecorator):
             value = tenant_type.process_bind_param(tenant_id, _POSTGRESQL)
-        if kind.python_type is uuid.UUID and isinstance(value, str):
-            value = uuid.UUID(value)  # Uuid(as_uuid=False)
+        if kind.python_type is uuid.UUID and isinstance(value, str):  # Uuid(as_uuid=False)
+            try:
+                value = uuid.UUID(value)
+            except ValueError as error:
+                raise TenantIdError("this tenant id is no UUID, which the tenant column holds.") from error
         if not isinstance(value, kind.python_type) or isinstance(value, bool):
             raise TenantIdError(
                 f"a tenant id of type {type(value).__name__} cannot be set in the database: "

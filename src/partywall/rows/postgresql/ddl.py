@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from sqlalchemy import DDL
 
 from partywall.rows.declaration import RowWall
-from partywall.rows.postgresql.function import KEYS, function_sql, padded_keys
-from partywall.rows.postgresql.meant import SCHEMA, Meant, Policy, Relation, literal, meant, quote
+from partywall.rows.postgresql.meant import Meant, Policy, Relation, literal, meant, quote
+from partywall.rows.postgresql.tenant import KEYS, SCHEMA, function_sql, padded_keys
 from partywall.tables import Tables
 
 __all__ = [
@@ -83,12 +83,14 @@ def _put_up(whole: Meant, *, create_roles: bool) -> Iterator[str]:
 
 
 def function_statements(whole: Meant) -> Iterator[str]:
-    """Yield what makes the function that says who the tenant is."""
+    """Yield what makes the function that says who the tenant is; only a sealed wall has one."""
+    if not whole.wall.is_sealed:
+        return
     roles = _list(whole.roles)
     yield f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
     yield f"REVOKE ALL ON SCHEMA {SCHEMA} FROM {_list(('PUBLIC', *whole.roles))}"
     yield f"GRANT USAGE ON SCHEMA {SCHEMA} TO {roles}"
-    yield function_sql(whole.wall, whole.tables.tenant_type)
+    yield function_sql(whole.tables.tenant_type)
     yield f"REVOKE ALL ON FUNCTION {SCHEMA}.tenant_id() FROM PUBLIC"
     yield f"GRANT EXECUTE ON FUNCTION {SCHEMA}.tenant_id() TO {roles}"
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from partywall.rows.declaration import RowWall
+from partywall.rows.encoding import SETTING
 from partywall.rows.postgresql.ddl import (
     function_statements,
     grant_statements,
@@ -18,8 +19,8 @@ from partywall.rows.postgresql.ddl import (
     view_statements,
 )
 from partywall.rows.postgresql.facts import Facts, ask
-from partywall.rows.postgresql.function import KEYS, body, return_type
-from partywall.rows.postgresql.meant import SCHEMA, Meant, Policy, Relation, meant, quote
+from partywall.rows.postgresql.meant import Meant, Policy, Relation, meant, quote
+from partywall.rows.postgresql.tenant import KEYS, SCHEMA, body, return_type, stored_tenant
 from partywall.tables import Tables
 
 __all__ = ["BREAKS_ONLY", "Finding", "find_drift", "findings", "unscoped_findings"]
@@ -60,7 +61,7 @@ def find_drift(
     connection: Connection, tables: Tables, wall: RowWall, *, default_schema: str = "public"
 ) -> list[Finding]:
     """
-    Return what is not as `row_wall_ddl` makes it, each with the SQL that mends it. One round trip.
+    Return what is not as `row_wall_ddl` makes it, each with the SQL that mends it. Two round trips.
 
     Args:
         connection: Of any role; catalogs are everybody's to read.
@@ -72,7 +73,10 @@ def find_drift(
         SetupError: As `row_wall_ddl`.
     """
     whole = meant(tables, wall, default_schema=default_schema)
-    return findings(whole, ask(connection, whole, whole.role))
+    found = findings(whole, ask(connection, whole, whole.role))
+    if whole.unscoped_role is not None:
+        found += unscoped_findings(whole, ask(connection, whole, whole.unscoped_role))
+    return list(dict.fromkeys(found))
 
 
 def findings(whole: Meant, facts: Facts) -> list[Finding]:
@@ -84,10 +88,9 @@ def findings(whole: Meant, facts: Facts) -> list[Finding]:
 
 def unscoped_findings(whole: Meant, facts: Facts) -> list[Finding]:
     """Return what is found for the unscoped role, which may see all rows, but is not to own or become anything."""
-    rules: tuple[_Rule, ...] = (_check_version, _check_role, _check_stronger, _check_security, _check_policies)
     if facts.role is None or facts.role["rolsuper"]:
         return [*_check_role(whole, facts)]
-    return [finding for rule in rules for finding in rule(whole, facts)]
+    return [finding for rule in _UNSCOPED_RULES for finding in rule(whole, facts)]
 
 
 def _sql(statements: Iterable[str]) -> str:
@@ -156,9 +159,10 @@ def _check_stronger(whole: Meant, facts: Facts) -> Iterator[Finding]:
 
 
 def _owner(facts: Facts) -> str:
-    """Return who owns the wall, as far as can be seen."""
-    owner = None if facts.function is None else str(facts.function["owner"])
-    return "the_role_that_runs_migrations" if owner in (None, facts.name) else quote(str(owner))
+    """Return who owns the other tables of the wall, as SQL."""
+    owners = [str(fact["owner"]) for fact in facts.relations.values() if fact["kind"] != "v"]
+    others = [owner for owner in owners if owner != facts.name]
+    return quote(others[0]) if others else "the_role_that_runs_migrations"
 
 
 def _tables(whole: Meant, facts: Facts) -> Iterator[tuple[Relation, dict[str, Any]]]:
@@ -226,7 +230,7 @@ def _check_policies(whole: Meant, facts: Facts) -> Iterator[Finding]:
     for relation, fact in _tables(whole, facts):
         found = {policy["name"]: policy for policy in fact["policies"]}
         for policy in relation.policies:
-            fault = _fault(policy, found.pop(policy.name, None), fact, facts)
+            fault = _fault(whole, policy, found.pop(policy.name, None), fact, facts)
             if fault:
                 remedy = _sql(policy_statements(relation, policy))
                 yield Finding("policy", relation.sql, f"the policy {policy.name} {fault}.", remedy)
@@ -240,7 +244,7 @@ def _check_policies(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 )
 
 
-def _fault(policy: Policy, found: dict[str, Any] | None, fact: dict[str, Any], facts: Facts) -> str:
+def _fault(whole: Meant, policy: Policy, found: dict[str, Any] | None, fact: dict[str, Any], facts: Facts) -> str:
     if found is None:
         return "is missing"
     role = fact["owner"] if policy.role == "CURRENT_USER" else policy.role
@@ -254,27 +258,26 @@ def _fault(policy: Policy, found: dict[str, Any] | None, fact: dict[str, Any], f
         ("USING", policy.using, found["using"]),
         ("WITH CHECK", policy.check, found["check"]),
     ):
-        if not _is_same(meant_text, text, facts):
+        if not _is_same(whole, meant_text, text, facts):
             return f"has another {clause}: {text}"
     return ""
 
 
-def _is_same(meant_text: str | None, text: str | None, facts: Facts) -> bool:
+def _is_same(whole: Meant, meant_text: str | None, text: str | None, facts: Facts) -> bool:
     """Return whether the server's text of an expression is the one that was meant."""
     if meant_text is None or text is None:
         return meant_text is text
-    return _canonical(text) in _stored_as(meant_text, facts)
+    return _canonical(text) in _stored_as(whole, meant_text, facts)
 
 
-def _stored_as(meant_text: str, facts: Facts) -> set[str]:
-    """Return what the server makes of an expression of ours: it casts varchar, and names the sub-select's column."""
-    left, equals, right = meant_text.partition(" = ")
+def _stored_as(whole: Meant, meant_text: str, facts: Facts) -> set[str]:
+    """Return what the server may make of a criterion of ours: it casts a varchar to compare it."""
+    column, equals, _ = meant_text.partition(" = ")
     if not equals:
         return {_canonical(meant_text)}
-    right = f"{right} AS tenant_id"
-    if facts.function is not None and facts.function["visible"]:
-        right = right.replace(f"{SCHEMA}.", "")  # the schema is in the search path
-    return {_canonical(f"{left}{cast} = {right}") for cast in ("", "::text")}
+    is_visible = facts.function is not None and bool(facts.function["visible"])
+    tenant = stored_tenant(whole.wall, whole.tables.tenant_type, is_visible=is_visible)
+    return {_canonical(f"{column}{cast} = {tenant}") for cast in ("", "::text")}
 
 
 def _canonical(sql: str) -> str:
@@ -312,7 +315,9 @@ def _fault_of_view(whole: Meant, view: Relation, fact: dict[str, Any], facts: Fa
     text = _canonical(re.sub(rf"(?<![\w\"]){re.escape(name)}\.", "", fact["definition"]))
     text = text.replace(f"FROM{quote(view.base[0])}.", "FROM")
     head = _canonical(f"SELECT {', '.join(map(quote, columns))} FROM {name}")
-    meant_texts = {head} if view.where is None else {f"{head}WHERE{each}" for each in _stored_as(view.where, facts)}
+    meant_texts = (
+        {head} if view.where is None else {f"{head}WHERE{each}" for each in _stored_as(whole, view.where, facts)}
+    )
     return "" if text in meant_texts else f"is another query:\n{fact['definition']}"
 
 
@@ -371,13 +376,47 @@ def _grantees(grants: list[dict[str, str]]) -> str:
     return ", ".join(_grantee(name) for name, _ in _by_grantee(grants))
 
 
-def _check_children(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for child in facts.children:
+def _check_relatives(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for table in facts.relatives:
         yield Finding(
             "partition",
-            child["name"],
-            "a partition or child of a table of the wall can be used by its own name, past the table's policies.",
-            f"REVOKE ALL ON {child['name']} FROM {_grantees(child['grants'])};",
+            table["name"],
+            "a partition, child or parent of a table of the wall can be used by its own name, past the policies.",
+            f"REVOKE ALL ON {table['name']} FROM {_grantees(table['grants'])};",
+        )
+
+
+def _check_undeclared(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for table in facts.undeclared:
+        yield Finding(
+            "undeclared table",
+            table["name"],
+            "it has a tenant column, but the tenancy does not know it, so nothing confines its rows.",
+            f"REVOKE ALL ON {table['name']} FROM {_grantees(table['grants'])};",
+        )
+
+
+def _check_defaults(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for default in facts.defaults:
+        schema = "" if default["schema"] is None else f" IN SCHEMA {quote(default['schema'])}"
+        yield Finding(
+            "default privileges",
+            default["grantee"],
+            "new tables and partitions are open to it before they have a policy.",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(default['grantor'])}{schema} "
+            f"REVOKE ALL ON TABLES FROM {_grantee(default['grantee'])};",
+        )
+
+
+def _check_settings(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for place in facts.settings:
+        role, database = place["role"], place["database"]
+        if role is None:
+            remedy = f"ALTER DATABASE {quote(str(database))} RESET {SETTING};"
+        else:
+            remedy = f"ALTER ROLE {quote(role)}{f' IN DATABASE {quote(database)}' if database else ''} RESET {SETTING};"
+        yield Finding(
+            "setting", SETTING, "it has a value from the start, so nobody's statements are a tenant's.", remedy
         )
 
 
@@ -433,7 +472,9 @@ def _check_creates(whole: Meant, facts: Facts) -> Iterator[Finding]:
 
 
 def _check_function(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    wall, found = whole.wall, facts.function
+    if not whole.wall.is_sealed:
+        return
+    found = facts.function
     name, remedy = f"{SCHEMA}.tenant_id()", _sql(function_statements(whole))
     if found is None:
         yield Finding("function", name, "the function that says who the tenant is is missing.", remedy)
@@ -443,14 +484,13 @@ def _check_function(whole: Meant, facts: Facts) -> Iterator[Finding]:
             "function", name, f"{facts.name} owns it, or can.", f"ALTER FUNCTION {name} OWNER TO CURRENT_USER;"
         )
     as_meant = {
-        "body": body(wall, whole.tables.tenant_type),
-        "definer": wall.is_sealed,
-        "language": "plpgsql" if wall.is_sealed else "sql",
-        "returns": return_type(whole.tables.tenant_type),
+        "body": body(whole.tables.tenant_type),
+        "definer": True,
+        "language": "plpgsql",
+        "returns": return_type(whole.tables.tenant_type).replace("bpchar", "character"),
         "volatile": "s",
-        "parallel": "r" if wall.is_sealed else "s",
-        "config": ["search_path=pg_catalog, pg_temp"] if wall.is_sealed else None,
-        "atomic": False,
+        "parallel": "r",
+        "config": ["search_path=pg_catalog, pg_temp"],
         "leakproof": False,
         "callable": True,
         "overloads": 1,
@@ -494,10 +534,26 @@ _RULES: tuple[_Rule, ...] = (
     _check_views,
     _check_grants,
     _check_usage,
-    _check_children,
+    _check_relatives,
+    _check_undeclared,
+    _check_defaults,
+    _check_settings,
     _check_readers,
     _check_definers,
     _check_leakproof,
     _check_creates,
     _check_revoked,
+)
+
+_UNSCOPED_RULES: tuple[_Rule, ...] = (
+    _check_version,
+    _check_role,
+    _check_stronger,
+    _check_function,
+    _check_keys,
+    _check_presence,
+    _check_security,
+    _check_policies,
+    _check_grants,
+    _check_usage,
 )

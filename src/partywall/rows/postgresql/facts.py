@@ -8,7 +8,10 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from partywall.rows.postgresql.meant import SCHEMA, Meant, literal
+from partywall.rows.encoding import SETTING
+from partywall.rows.postgresql.meant import Meant, literal
+from partywall.rows.postgresql.tenant import SCHEMA
+from partywall.tables import Kind
 
 __all__ = ["Facts", "ask", "question"]
 
@@ -24,7 +27,10 @@ class Facts:
         role: The attributes of the role; None if there is no such role.
         stronger: Other roles that it can become, each with the reasons why it should not.
         relations: By schema and name: what is known of a table or view of the wall.
-        children: Partitions and inheritance children of the wall's tables, with grants.
+        relatives: Partitions, inheritance children and parents of the wall's tables, with grants.
+        undeclared: Other tables that have a tenant column, with grants.
+        defaults: Privileges that new tables will have.
+        settings: Where the wall's setting has a value from the start.
         readers: Views and materialised views over the wall's tables, with grants.
         function: The wall's function; None if it is missing.
         definers: SECURITY DEFINER functions that the role may call, of owners who may see rows.
@@ -39,7 +45,10 @@ class Facts:
     role: dict[str, Any] | None
     stronger: list[dict[str, Any]]
     relations: dict[tuple[str, str], dict[str, Any]]
-    children: list[dict[str, Any]]
+    relatives: list[dict[str, Any]]
+    undeclared: list[dict[str, Any]]
+    defaults: list[dict[str, Any]]
+    settings: list[dict[str, Any]]
     readers: list[dict[str, Any]]
     function: dict[str, Any] | None
     definers: list[dict[str, Any]]
@@ -83,6 +92,10 @@ grants AS (
 child AS (
     SELECT i.inhrelid AS oid FROM pg_catalog.pg_inherits i JOIN walled w ON w.oid = i.inhparent
     UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN child c ON c.oid = i.inhparent
+),
+parent AS (
+    SELECT i.inhparent AS oid FROM pg_catalog.pg_inherits i JOIN walled w ON w.oid = i.inhrelid
+    UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN parent p ON p.oid = i.inhrelid
 ),
 source AS (SELECT oid FROM walled WHERE relkind <> 'v' UNION SELECT oid FROM child),
 reader AS (
@@ -175,9 +188,34 @@ SELECT pg_catalog.jsonb_build_object(
             )
         )), '[]') FROM walled w LEFT JOIN grants g USING (oid)
     ),
-    'children', (
+    'relatives', (
         SELECT coalesce(jsonb_agg(jsonb_build_object('name', c.oid::regclass::text, 'grants', g.given)), '[]')
-        FROM child c JOIN grants g USING (oid) WHERE c.oid NOT IN (SELECT oid FROM walled)
+        FROM (SELECT oid FROM child UNION SELECT oid FROM parent) c JOIN grants g USING (oid)
+        WHERE c.oid NOT IN (SELECT oid FROM walled)
+    ),
+    'undeclared', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('name', c.oid::regclass::text, 'grants', g.given)), '[]')
+        FROM pg_catalog.pg_class c JOIN grants g USING (oid)
+        WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relrowsecurity AND c.relpersistence <> 't'
+            AND c.oid NOT IN (SELECT oid FROM walled UNION SELECT oid FROM child UNION SELECT oid FROM parent)
+            AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+                AND a.attname IN (SELECT jsonb_array_elements_text({tenant_columns}::jsonb)))
+    ),
+    'defaults', (
+        SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object(
+            'grantor', pg_catalog.pg_get_userbyid(d.defaclrole), 'schema', n.nspname,
+            'grantee', coalesce(pg_catalog.pg_get_userbyid(nullif(acl.grantee, 0)), 'PUBLIC'))), '[]')
+        FROM pg_catalog.pg_default_acl d LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace,
+            LATERAL aclexplode(d.defaclacl) acl
+        WHERE d.defaclobjtype = 'r' AND acl.grantee IN (SELECT oid FROM grantee) AND acl.grantee <> d.defaclrole
+    ),
+    'settings', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'role', pg_catalog.pg_get_userbyid(nullif(s.setrole, 0)), 'database', d.datname)), '[]')
+        FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+        WHERE (s.setrole = 0 OR s.setrole IN (SELECT oid FROM me))
+            AND (s.setdatabase = 0 OR d.datname = current_database())
+            AND EXISTS (SELECT FROM unnest(s.setconfig) c WHERE starts_with(c, {setting}))
     ),
     'readers', (
         SELECT coalesce(jsonb_agg(jsonb_build_object('name', c.oid::regclass::text, 'kind', c.relkind,
@@ -189,8 +227,7 @@ SELECT pg_catalog.jsonb_build_object(
         SELECT to_jsonb(f) FROM (
             SELECT p.prosrc AS body, p.prosecdef AS definer, p.provolatile AS volatile, p.proconfig AS config,
                 l.lanname AS language, pg_catalog.format_type(p.prorettype, NULL) AS returns,
-                p.proparallel AS parallel, to_jsonb(p) ->> 'prosqlbody' IS NOT NULL AS atomic,
-                p.proleakproof AS leakproof,
+                p.proparallel AS parallel, p.proleakproof AS leakproof,
                 pg_catalog.pg_function_is_visible(p.oid) AS visible, pg_catalog.pg_get_userbyid(p.proowner) AS owner,
                 p.proowner IN (SELECT oid FROM reach) AS own,
                 EXISTS (SELECT FROM me WHERE pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')
@@ -255,11 +292,15 @@ SELECT pg_catalog.jsonb_build_object(
 def question(whole: Meant, role: str) -> str:
     """Return the one query for the facts about *role*."""
     relations = [[relation.schema, relation.name] for relation in whole.relations]
+    described = whole.tables.by_name.values()
+    columns = {str(each.tenant_column) for each in described if each.tenant_column and each.kind is Kind.SCOPED}
     return _QUESTION.format(
         role=literal(role),
         unscoped_role=literal(whole.unscoped_role or ""),
         relations=literal(json.dumps(relations, ensure_ascii=False)),
         schema=literal(SCHEMA),
+        tenant_columns=literal(json.dumps(sorted(columns), ensure_ascii=False)),
+        setting=literal(f"{SETTING}="),
     )
 
 

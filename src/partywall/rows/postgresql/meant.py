@@ -11,16 +11,11 @@ from sqlalchemy.dialects import postgresql
 
 from partywall.errors import SetupError
 from partywall.rows.declaration import RowWall
+from partywall.rows.postgresql.tenant import tenant_sql
 from partywall.statements.names import public_view
 from partywall.tables import Kind, TableDescription, Tables, Visible
 
-__all__ = ["OWN_POLICY", "SCHEMA", "Meant", "Policy", "Relation", "literal", "meant", "quote"]
-
-SCHEMA = "partywall"
-"""Schema of the function that says who the tenant is, and of the keys that seal it."""
-
-TENANT = f"(SELECT {SCHEMA}.tenant_id())"
-"""The tenant, found once for each statement: an init plan, which an index takes as it takes a parameter."""
+__all__ = ["OWN_POLICY", "Meant", "Policy", "Relation", "literal", "meant", "quote"]
 
 OWN_POLICY, SHARED_POLICY, UNSCOPED_POLICY = "partywall_tenant", "partywall_shared", "partywall_unscoped"
 VIEW_POLICY = "partywall_view"
@@ -129,28 +124,31 @@ def meant(tables: Tables, wall: RowWall, *, default_schema: str = "public") -> M
     known = {description.key for description in tables.by_name.values()}
     for key in sorted(frozenset(wall.views) - known):
         raise SetupError(f"RowWall(views=...) names the table {key!r}, but the metadata has none of that name.")
+    tenant = tenant_sql(wall, tables.tenant_type)
     relations = [
         relation
         for description in sorted(tables.by_name.values(), key=lambda each: each.key)
-        for relation in _relations(description, wall, wall.role, default_schema)
+        for relation in _relations(description, wall, wall.role, tenant, default_schema)
     ]
     return Meant(wall.role, wall.unscoped_role, tuple(relations), tables, wall, default_schema)
 
 
-def own(description: TableDescription) -> str:
+def _own(description: TableDescription, tenant: str) -> str:
     """Return the criterion of a tenant's own rows."""
     assert description.tenant_column is not None  # noqa: S101  # a restricted table has one
-    return f"{quote(description.tenant_column)} = {TENANT}"
+    return f"{quote(description.tenant_column)} = {tenant}"
 
 
-def _relations(description: TableDescription, wall: RowWall, role: str, default_schema: str) -> Iterator[Relation]:
+def _relations(
+    description: TableDescription, wall: RowWall, role: str, tenant: str, default_schema: str
+) -> Iterator[Relation]:
     schema = description.schema or default_schema
     if description.key in wall.views:
-        yield from _confined_by_view(description, wall, role, schema)
+        yield from _confined_by_view(description, wall, role, tenant, schema)
         return
     writable = description.writable is not Visible.NONE
     privileges = _privileges(wall, {role: WRITE if writable else READ})
-    policies = _policies(description, wall, role) if description.is_restricted else ()
+    policies = _policies(description, wall, role, tenant) if description.is_restricted else ()
     yield Relation(
         schema, description.name, privileges, policies, tenant_column=description.tenant_column if policies else None
     )
@@ -164,8 +162,8 @@ def _privileges(wall: RowWall, privileges: dict[str, frozenset[str]]) -> Mapping
     return MappingProxyType(privileges)
 
 
-def _policies(description: TableDescription, wall: RowWall, role: str) -> tuple[Policy, ...]:
-    criterion = own(description)
+def _policies(description: TableDescription, wall: RowWall, role: str, tenant: str) -> tuple[Policy, ...]:
+    criterion = _own(description, tenant)
     if description.kind is Kind.TENANTS:
         policies = [Policy(OWN_POLICY, "SELECT", role, criterion)]
     else:
@@ -196,7 +194,9 @@ def _public_view(description: TableDescription, wall: RowWall, role: str, schema
     )
 
 
-def _confined_by_view(description: TableDescription, wall: RowWall, role: str, schema: str) -> Iterator[Relation]:
+def _confined_by_view(
+    description: TableDescription, wall: RowWall, role: str, tenant: str, schema: str
+) -> Iterator[Relation]:
     """
     Yield the view of the table's name, and the table, out of the role's reach.
 
@@ -209,7 +209,7 @@ def _confined_by_view(description: TableDescription, wall: RowWall, role: str, s
             f"the table {description.key} cannot be confined by a view: it has to be scoped, without shared rows, and "
             "in the default schema.\nLeave it out of RowWall(views=...), so that a policy confines it."
         )
-    criterion = own(description)
+    criterion = _own(description, tenant)
     yield Relation(
         schema,
         description.name,

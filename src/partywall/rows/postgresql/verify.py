@@ -42,10 +42,8 @@ def verify(
         raise SetupError("an unscoped engine needs a role of its own: RowWall(..., unscoped_role='app_unscoped').")
     facts = ask(connection, whole, role)
     found = [*_who(facts, role)]
-    if unscoped:
-        found += unscoped_findings(whole, facts)
-    else:
-        found += [each for each in findings(whole, facts) if each.rule not in BREAKS_ONLY]
+    everything = unscoped_findings(whole, facts) if unscoped else findings(whole, facts)
+    found += [each for each in everything if each.rule not in BREAKS_ONLY]
     if not found and not unscoped:  # else the rest would say the same again, or fail
         found = [*_session(whole, facts), *canary(connection, whole, facts)]
     if found:

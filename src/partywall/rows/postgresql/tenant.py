@@ -1,4 +1,9 @@
-"""The function that tells policies and views who the tenant is, as SQL."""
+"""
+How policies and views find out who the tenant is, as SQL.
+
+With the plain setting by an expression over it; with the sealed one by a function that checks the seal. Either stands
+in a sub-select, so that it runs once for each statement (an init plan), and an index takes it like a parameter.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,11 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from partywall.errors import SetupError
 from partywall.rows.declaration import RowWall
 from partywall.rows.encoding import SETTING, decode_sql
-from partywall.rows.postgresql.meant import SCHEMA
 
-__all__ = ["KEYS", "body", "function_sql", "padded_keys", "return_type"]
+__all__ = ["KEYS", "SCHEMA", "body", "function_sql", "padded_keys", "return_type", "stored_tenant", "tenant_sql"]
+
+SCHEMA = "partywall"
+"""Schema of a sealed wall's function and keys."""
 
 KEYS = f"{SCHEMA}.seal_keys"
 """Table of the keys that seal the tenant; who owns the wall reads it, and nobody else."""
@@ -27,12 +34,10 @@ _RETURN_TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (types.SmallInteger, "smallint"),
     (types.Integer, "integer"),
     (types.Uuid, "uuid"),
-    (types.CHAR, "character"),
+    (types.CHAR, "bpchar"),
     (types.String, "text"),
     (types.LargeBinary, "bytea"),
 )
-
-_PLAIN = "SELECT {tenant}"
 
 # RFC 2104 by hand, so that no extension is needed. A token that is not ours is no error: it is no tenant.
 _SEALED = """
@@ -75,28 +80,53 @@ def return_type(tenant_type: TypeEngine[Any]) -> str:
     raise SetupError(f"the row wall cannot hand tenant ids of type {tenant_type!r} to the database.")
 
 
-def body(wall: RowWall, tenant_type: TypeEngine[Any]) -> str:
-    """Return the function's body; the server keeps it letter by letter."""
-    setting = literal_column("part[1]", types.Text) if wall.is_sealed else None
-    tenant = str(decode_sql(tenant_type, setting).compile(dialect=_DIALECT)).replace("%%", "%")
-    template = _SEALED if wall.is_sealed else _PLAIN
-    return template.format(setting=SETTING, keys=KEYS, tenant=tenant)
-
-
-def function_sql(wall: RowWall, tenant_type: TypeEngine[Any]) -> str:
-    """
-    Return the statement that makes the function.
-
-    The plain one is inlined into the statement. The sealed one runs as its owner, to read the keys; in a parallel
-    worker the pid would be another one's.
-    """
-    kind = "LANGUAGE sql STABLE PARALLEL SAFE"
+def tenant_sql(wall: RowWall, tenant_type: TypeEngine[Any]) -> str:
+    """Return the sub-select that has the tenant id; NULL if there is no tenant."""
     if wall.is_sealed:
-        kind = "LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp"
+        return f"(SELECT {SCHEMA}.tenant_id() AS tenant_id)"
+    return f"(SELECT {_decoded(tenant_type)} AS tenant_id)"
+
+
+def stored_tenant(wall: RowWall, tenant_type: TypeEngine[Any], *, is_visible: bool) -> str:
+    """
+    Return the sub-select as the server prints it (pg_get_expr), but for blanks and parentheses.
+
+    Args:
+        wall: The row wall.
+        tenant_type: Of the tenant column.
+        is_visible: Whether the function's schema is in the search path, so that it is not printed.
+    """
+    if wall.is_sealed:
+        return f"(SELECT {'' if is_visible else SCHEMA + '.'}tenant_id() AS tenant_id)"
+    setting, type_ = f"NULLIF(current_setting('{SETTING}'::text, true), ''::text)", return_type(tenant_type)
+    if type_ in ("text", "bpchar"):
+        setting = f"convert_from(decode({setting}, 'hex'::text), 'UTF8'::name)"
+    elif type_ == "bytea":
+        setting = f"decode({setting}, 'hex'::text)"
+    return f"(SELECT {setting}{'' if type_ in ('text', 'bytea') else f'::{type_}'} AS tenant_id)"
+
+
+def body(tenant_type: TypeEngine[Any]) -> str:
+    """Return the body of the sealed wall's function; the server keeps it letter by letter."""
+    return _SEALED.format(setting=SETTING, keys=KEYS, tenant=_decoded(tenant_type, "part[1]"))
+
+
+def function_sql(tenant_type: TypeEngine[Any]) -> str:
+    """
+    Return the statement that makes the sealed wall's function.
+
+    It runs as its owner, to read the keys. In a parallel worker the pid would be another one's.
+    """
     return (
-        f"CREATE OR REPLACE FUNCTION {SCHEMA}.tenant_id() RETURNS {return_type(tenant_type)}\n{kind}\n"
-        f"AS $partywall${body(wall, tenant_type)}$partywall$"
+        f"CREATE OR REPLACE FUNCTION {SCHEMA}.tenant_id() RETURNS {return_type(tenant_type)}\n"
+        "LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp\n"
+        f"AS $partywall${body(tenant_type)}$partywall$"
     )
+
+
+def _decoded(tenant_type: TypeEngine[Any], encoded: str | None = None) -> str:
+    text = None if encoded is None else literal_column(encoded, types.Text)
+    return str(decode_sql(tenant_type, text).compile(dialect=_DIALECT))
 
 
 def padded_keys(key: bytes) -> tuple[str, str]:
