@@ -533,6 +533,7 @@ def guard_engine(
             f"partywall knows nothing about the dialect {dialect.name!r}, so it cannot say what its statements read.\n"
             f"Known: {', '.join(KNOWN_DIALECTS)}."
         )
+    sqlite_wall = _sqlite_wall(sync_engine, vocabulary, checker=checker) if vocabulary.is_walled else None
     setting = None
     if rows is not None and dialect.name == "postgresql":
         setting = TenantSetting(rows, vocabulary.tables, dialect)
@@ -557,8 +558,9 @@ def guard_engine(
     dialect.initialize = _first_contact(dialect.initialize)
     if dialect.name == "sqlite":
         event.listen(sync_engine, "connect", _check_foreign_keys)
-    if vocabulary.is_walled:
-        _wall_sqlite(sync_engine, guard)
+    if sqlite_wall is not None:
+        guard.bind_tenant = vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
+        _wall_sqlite(sync_engine, sqlite_wall)
     sync_engine.clear_compiled_cache()
     bases: tuple[type[_GuardedConnection], ...] = (_UnscopableConnection,) if allow_unscoped else (_GuardedConnection,)
     if setting is not None:
@@ -621,17 +623,25 @@ def _let_ride_along(dialect: Any, driver: Driver) -> None:
 _WALLED = "partywall_walled"
 
 
-def _wall_sqlite(engine: Engine, guard: Guard) -> None:
-    """Put the row wall up on every connection of an engine, once its 'connect' listeners have done."""
+def _sqlite_wall(engine: Engine, vocabulary: Vocabulary, *, checker: bool) -> SqliteWall:
+    """Return the row wall of an engine; refuse one that cannot have it."""
+    if checker:
+        raise SetupError(
+            "checker=True rewrites nothing, but under SQLite's row wall a write has to name the table behind a view.\n"
+            "Let the statements be scoped, or guard without rows=RowWall()."
+        )
     if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
         raise SetupError(
             "the row wall needs a connection for each transaction, and this engine's pool shares one.\n"
             "A database in memory:  create_engine('sqlite:///file:/name?vfs=memdb&uri=true'), which an unscoped engine "
             "can fill\nA file:               create_engine(..., poolclass=QueuePool)"
         )
+    return SqliteWall(vocabulary.tables, vocabulary.may_call)
+
+
+def _wall_sqlite(engine: Engine, wall: SqliteWall) -> None:
+    """Put the row wall up on every connection of an engine, once its 'connect' listeners have done."""
     dialect: Any = engine.dialect
-    wall = SqliteWall(guard.vocabulary.tables, guard.vocabulary.may_call)
-    guard.bind_tenant = guard.vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
     dialect.connect = functools.partial(dialect.connect, factory=WalledConnection)
     dialect.do_execute = _sealed(dialect.do_execute)
     dialect.do_executemany = _sealed(dialect.do_executemany)

@@ -165,7 +165,7 @@ def test_defaults_generated_ids_and_keys_work(as_one: Connection) -> None:
 def test_who_has_no_tenant_yet_finds_one_by_its_public_columns(wall: Walled) -> None:
     with wall.connection() as connection:
         wall.become(connection, wall.role)
-        assert rows(connection, "SELECT * FROM tenants_public ORDER BY 1") == [("one",), ("two",)]
+        assert rows(connection, "SELECT * FROM partywall_public_tenants ORDER BY 1") == [("one",), ("two",)]
         for sql in ("SELECT secret FROM tenants_public", "UPDATE tenants_public SET slug = 'x'"):
             with refused(connection):
                 run(connection, sql)

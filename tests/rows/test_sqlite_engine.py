@@ -93,6 +93,9 @@ settings = Table(
     Column("value", String),
     sqlite_with_rowid=False,
 )
+profiles = Table(  # the tenant is its rowid
+    "profiles", MetaData(), Column("tenant_id", Integer, primary_key=True), Column("colour", String)
+)
 history = owned("history", Column("id", Integer, primary_key=True), Column("what", String))
 users = Table("users", metadata, Column("id", Integer, primary_key=True), Column("email", String))
 odd = owned('odd "name" [x]', Column("id", Integer, primary_key=True), Column('odd "column"', String))
@@ -494,6 +497,107 @@ def test_public_columns_of_the_tenants_table_are_read_with_no_tenant(engine: Eng
         assert connection.execute(select(tenants.c.slug)).all() == [("slug a",)]
         raw = connection.connection.cursor()
         assert raw.execute("SELECT * FROM partywall_public_tenants").fetchall() == []
+
+
+def test_a_table_whose_key_is_the_tenant_is_read_and_written(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'profiles.db'}"
+    profiles.metadata.create_all(create_engine(url))
+    engine = Tenancy(profiles.metadata, rows=RowWall()).guard(create_engine(url))
+    for owner in (1, 2):
+        with tenant(owner), engine.begin() as connection:
+            connection.execute(insert(profiles).values(colour=f"of {owner}"))
+            assert connection.execute(select(profiles.c.tenant_id)).all() == [(owner,)]
+            assert connection.execute(select(func.count()).select_from(profiles)).scalar_one() == 1
+            assert connection.execute(update(profiles).values(colour="x")).rowcount == 1
+            raw = connection.connection.cursor()
+            assert raw.execute("SELECT tenant_id FROM profiles").fetchall() == [(owner,)]
+            with pytest.raises(RefusedStatementError):
+                raw.execute("SELECT tenant_id FROM main.profiles")
+
+
+def test_every_lookup_of_public_columns_works_with_no_tenant(tmp_path: Path) -> None:
+    numbered = MetaData()
+    table = Table("tenants", numbered, Column("id", Integer, primary_key=True), Column("slug", String))
+    url = f"sqlite:///{tmp_path / 'tenants.db'}"
+    owner = create_engine(url)
+    numbered.create_all(owner)
+    with owner.begin() as connection:
+        connection.execute(insert(table), [{"id": 1, "slug": "one"}, {"id": 2, "slug": "two"}])
+    public = Tenancy(numbered, tenants="tenants", tenants_public={"id", "slug"}, rows=RowWall())
+    engine = public.guard(create_engine(url))
+
+    with engine.connect() as connection:
+        assert connection.execute(select(table.c.id)).all() == [(1,), (2,)]
+        assert connection.execute(select(func.count(table.c.id))).all() == [(2,)]
+        assert connection.execute(select(table.c.id).where(table.c.slug == "two")).all() == [(2,)]
+    with tenant(1), engine.connect() as connection:
+        assert connection.execute(select(table.c.id)).all() == [(1,)]
+        assert connection.execute(select(func.count()).select_from(table)).all() == [(1,)]
+
+
+def test_a_checker_is_refused() -> None:
+    with pytest.raises(SetupError, match=r"checker"):
+        tenancy(rows=RowWall(), checker=True).guard(create_engine("sqlite:///x.db"))
+
+
+def test_an_engine_that_was_refused_can_be_guarded_without_the_wall() -> None:
+    engine = create_engine("sqlite://")
+    with pytest.raises(SetupError):
+        tenancy(rows=RowWall()).guard(engine)
+
+    assert tenancy().guard(engine) is engine
+
+
+# The oracles that a write would be: what it reads beside its table, it reads through the views.
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM tasks WHERE 'b' IN (SELECT body FROM main.notes)",
+        "DELETE FROM tasks WHERE 21 IN (SELECT id FROM main.tasks)",
+        "UPDATE tasks SET title = (SELECT max(id) FROM main.tasks)",
+        "UPDATE tasks SET title = (SELECT group_concat(body) FROM notes)",
+        "INSERT INTO tasks (title) SELECT body FROM main.notes",
+        "INSERT INTO tasks (title) VALUES ('x') RETURNING (SELECT group_concat(body) FROM main.notes)",
+        "UPDATE settings SET value = 'x' WHERE value >= 'b' AND json_extract(value, '$')",
+        "UPDATE notes SET body = 'x' WHERE body >= 'b' AND json_extract(body, '$')",
+    ],
+)
+def test_what_a_write_reads_beside_its_table_is_the_tenants(
+    path: Path, engine: Engine, tmp_path: Path, sql: str
+) -> None:
+    fill(tmp_path / "alone.db", ("a",))
+    twin = tenancy().guard(create_engine(f"sqlite:///{tmp_path / 'alone.db'}"))
+    answers = []
+    for each in (engine, twin):
+        with tenant("a"), each.begin() as connection:
+            result = connection.execute(text(sql))
+            answers.append((result.rowcount, result.all() if result.returns_rows else None))
+    twin.dispose()
+
+    assert answers[0] == answers[1]
+    assert but_generated_ids(rows_of(path, "a")) == but_generated_ids(rows_of(tmp_path / "alone.db", "a"))
+
+
+# An error tells of a value if an index leads to it that does not begin with the tenant: a limit, and its cure.
+
+
+@pytest.mark.parametrize(("columns", "tells"), [("body", True), ("tenant_id, body", False)])
+def test_an_index_that_begins_with_the_tenant_keeps_errors_from_telling(
+    path: Path, engine: Engine, columns: str, tells: bool
+) -> None:
+    add(path, f"CREATE INDEX by_body ON notes ({columns})", "UPDATE notes SET body = 'secret' WHERE tenant_id = 'b'")
+
+    with tenant("a"), engine.begin() as connection:
+        raw = connection.connection.cursor()
+        try:
+            raw.execute("SELECT id FROM notes WHERE body IN ('secret', 'x') AND json_extract(body, '$')").fetchall()
+            told = False
+        except sqlite3.OperationalError:
+            told = True
+
+    assert told is tells
 
 
 # Setting up.

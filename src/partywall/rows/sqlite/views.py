@@ -49,25 +49,25 @@ class Fence:
         """Name of the function that returns the tenant, or NULL where none is set."""
         return f"tenant_{self.secret}"
 
-    def enclose(self, description: TableDescription, table: str) -> None:
+    def enclose(self, description: TableDescription, table: str, *, by_tenant: bool = False) -> None:
         """
         Put a table behind its views and triggers.
 
         Args:
             description: What a tenant may see and write of it.
             table: Its exact name in the database.
+            by_tenant: Whether the tenant column is its primary key.
         """
         column = quoted(description.tenant_column or "")
         own = f"{column} COLLATE BINARY = {self.function}()"
         shared = f" OR {column} IS NULL" if description.readable is Visible.OWN_AND_SHARED else ""
         others = sorted(description.columns - {description.tenant_column})
-        if description.kind is Kind.TENANTS and others:
-            # Of a row that is known by its rowid, SQLite would not say through which view it is read.
-            own += f" AND {quoted(others[0])} IS {quoted(others[0])}"
-        self._view(description.name, table, "*", own + shared)
+        # Of a row that is found by its rowid alone, SQLite would not say through which view it is read.
+        and_more = f" AND {quoted(others[0])} IS {quoted(others[0])}" if by_tenant and others else ""
+        self._view(description.name, table, "*", f"({own}{shared}){and_more}")
         if description.kind is Kind.TENANTS and description.public:
             columns = ", ".join(map(quoted, sorted(description.public)))
-            self._view(public_view(description.name), table, columns, f"{self.function}() IS NULL")
+            self._view(public_view(description.name), table, columns, f"{self.function}() IS NULL{and_more}")
         if description.writable is Visible.OWN:
             for event, rows in (("INSERT", ("NEW",)), ("UPDATE", ("OLD", "NEW")), ("DELETE", ("OLD",))):
                 self._trigger(table, event, [f"({row}.{own}) IS NOT 1" for row in rows])

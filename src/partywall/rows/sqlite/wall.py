@@ -112,7 +112,7 @@ class SqliteWall:
         for each in self.tables.by_name.values():
             table = self._table(each, schema)
             if each.is_restricted:
-                fence.enclose(each, table)
+                fence.enclose(each, table, by_tenant=schema.keys.get(table) == [each.tenant_column])
             else:
                 shared.add(table)
             if each.writable is not Visible.NONE:
