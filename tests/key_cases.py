@@ -380,7 +380,7 @@ def on_delete_set_default(metadata: MetaData) -> None:
 
 
 @case(
-    postgresql="""
+    """
         CREATE TABLE books
             - UNIQUE (series, volume)
             + UNIQUE (tenant_id, series, volume)
@@ -1119,6 +1119,47 @@ def a_sequence(metadata: MetaData) -> None:
 def sequences_and_enums_of_the_metadata(metadata: MetaData) -> None:
     Sequence("numbers", metadata=metadata)
     scoped(metadata, "things", Column("colour", Enum("red", "blue", name="colour", metadata=metadata)))
+
+
+@case()
+def what_else_stands_at_a_table(metadata: MetaData) -> None:
+    size = Column("size", Integer, CheckConstraint("size > 0", name="ck_size"), server_default="1", index=True)
+    unnamed = Column("weight", Integer, CheckConstraint("weight > 0"), nullable=False)
+    scoped(metadata, "things", size, unnamed, CheckConstraint("size < weight"), prefixes=["/* big */"])
+
+
+@case(
+    """
+        CREATE UNLOGGED TABLE things
+            - UNIQUE (name) INCLUDE (id)
+            + UNIQUE (tenant_id, name) INCLUDE (id)
+    """,
+    only="postgresql",
+)
+def options_of_postgresql(metadata: MetaData) -> None:
+    scoped(
+        metadata,
+        "things",
+        Column("name", String),
+        UniqueConstraint("name", postgresql_include=["id"]),
+        prefixes=["UNLOGGED"],
+        postgresql_with={"fillfactor": 70},
+    )
+
+
+@case(
+    """
+        CREATE TABLE projects
+            + CONSTRAINT uq_projects_tenant_id_id UNIQUE (tenant_id, id)
+        CREATE TABLE tasks
+            - FOREIGN KEY(project_id) REFERENCES projects (id)
+            + FOREIGN KEY(tenant_id, project_id) REFERENCES projects (tenant_id, id)
+    """,
+    only="postgresql",
+)
+def a_deferrable_key_by_hand_to_which_nothing_can_refer(metadata: MetaData) -> None:
+    scoped(metadata, "projects", UniqueConstraint("tenant_id", "id", deferrable=True))
+    scoped(metadata, "tasks", Column("project_id", ForeignKey("projects.id")))
 
 
 class Colour(enum.Enum):

@@ -42,7 +42,7 @@ def lines_of(metadata: MetaData, dialect: str) -> dict[str, list[str]]:
 
     def send(ddl: Any, *_: Any, **__: Any) -> None:
         sent = str(ddl.compile(dialect=engine.dialect)).strip()
-        if sent.startswith("CREATE TABLE"):
+        if re.match(r"CREATE\b[^(]*\bTABLE\b", sent):
             first, *rest = (line.strip().rstrip(",") for line in sent.removesuffix(")").strip().splitlines())
             lines.setdefault(first.removesuffix(" ("), []).extend(rest)
         else:

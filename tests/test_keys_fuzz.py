@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, event, given, note, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
     Column,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     create_engine,
-    event,
     inspect,
 )
 from sqlalchemy.engine import Engine
@@ -125,11 +123,9 @@ def _refer(metadata: MetaData, made: Table, reference: dict[str, Any], described
     """Add a foreign key to the primary key of a table, or to one of its whole unique keys."""
     target = metadata.tables[reference["to"]]
     keys = [[column.name for column in target.primary_key.columns]]
-    keys += [
-        key["columns"]
-        for key in described.get(target.name, {}).get("unique", ())
-        if not (key["index"] and key["where"])
-    ]
+    for key in described.get(target.name, {}).get("unique", ()):
+        if not key["index"] or (not key["where"] and target is not made):  # indexes come after their table
+            keys.append(key["columns"])
     referred = keys[reference["unique"] % len(keys)]
     columns = []
     for number, other in enumerate(referred):
@@ -256,7 +252,8 @@ def _plain(key: Any) -> str:
 
 
 @settings(
-    max_examples=150,
+    max_examples=40,
+    phases=[Phase.explicit, Phase.generate],  # what fails is small, and the databases are slow
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -273,11 +270,13 @@ def test_any_models_give_the_keys_that_were_meant(
             (physical,) = tenancy.physical_metadata(dialect=dialect)
         except SetupError as error:
             note(str(error))
-            assert "cycle" in str(error) or "whose row it is" in str(error)  # noqa: PT017  # the only ones to expect
+            event("refused")
+            expected = ("cycle", "whose row it is", "is unique in a tenant only")  # tests/test_keys_refused.py
+            assert any(each in str(error) for each in expected)  # noqa: PT017  # others are not
             return
-        engine = postgresql if dialect == "postgresql" else _memory()
-        physical.create_all(engine)
+        engine = postgresql if dialect == "postgresql" else create_engine("sqlite://", poolclass=StaticPool)
         try:
+            physical.create_all(engine)
             physical.create_all(engine)
             check(Meant(described, metadata, default, dialect), keys_in(engine))
         finally:
@@ -285,14 +284,3 @@ def test_any_models_give_the_keys_that_were_meant(
             assert inspect(engine).get_table_names() == []
         if dialect == "sqlite":
             engine.dispose()
-
-
-def _memory() -> Engine:
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-
-    @event.listens_for(engine, "connect")
-    def check_foreign_keys(connection: Any, _record: Any) -> None:
-        with closing(connection.cursor()) as cursor:
-            cursor.execute("PRAGMA foreign_keys = ON")
-
-    return engine

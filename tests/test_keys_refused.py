@@ -154,6 +154,14 @@ def templates_of_a_tenant(**options: Any) -> Build:
     return build
 
 
+def kept(target: str = "projects.id", *, code_info: Any = None, **options: Any) -> Build:
+    def build(metadata: MetaData) -> None:
+        scoped(metadata, "projects", Column("code", Integer, unique=True, info=code_info or {}), **options)
+        scoped(metadata, "tasks", Column("project", Integer, ForeignKey(target, name="fk_mine", info=KEEP)))
+
+    return build
+
+
 REFUSED: dict[str, Refused] = {
     "a_reference_to_what_is_not_unique": Refused(
         tasks_that_refer("projects.code"),
@@ -236,6 +244,18 @@ REFUSED: dict[str, Refused] = {
         tasks_that_refer("projects.id"),
         ("fk_mine", "projects.number, which is not there", "mend the name"),
     ),
+    "a_kept_reference_to_a_primary_key_with_the_tenant": Refused(
+        kept(),
+        kept(info={"partywall": "keep"}),
+        ("fk_mine", "projects (id) is unique in a tenant only", "the table projects:  info={'partywall': 'keep'}"),
+        {"layout": "tenant-first"},
+        only="postgresql",
+    ),
+    "a_kept_reference_to_a_unique_key_with_the_tenant": Refused(
+        kept("projects.code"),
+        kept("projects.code", code_info={"partywall": "global"}),
+        ("fk_mine", "projects (code) is unique in a tenant only", "its unique key:  info={'partywall': 'global'}"),
+    ),
     "set_null_of_the_tenant_when_the_tenant_goes": Refused(
         templates_of_a_tenant(ondelete="set null"),
         templates_of_a_tenant(ondelete="CASCADE"),
@@ -289,7 +309,7 @@ def test_the_way_out_of_a_refusal_works(new_database: NewDatabase, name: str) ->
         pass
 
 
-@pytest.mark.parametrize("name", [name for name, case in REFUSED.items() if case.server_version is None])
+@pytest.mark.parametrize("name", [name for name, case in REFUSED.items() if case.only is None])
 def test_create_all_refuses_what_cannot_be_derived_before_anything_is_sent(new_sqlite: NewDatabase, name: str) -> None:
     tenancy = REFUSED[name].tenancy(REFUSED[name].build)
     with guarded(tenancy, new_sqlite()) as engine:

@@ -166,7 +166,8 @@ def test_who_has_no_tenant_yet_finds_one_by_its_public_columns(wall: Walled) -> 
     with wall.connection() as connection:
         wall.become(connection, wall.role)
         assert rows(connection, "SELECT * FROM partywall_public_tenants ORDER BY 1") == [("one",), ("two",)]
-        for sql in ("SELECT secret FROM tenants_public", "UPDATE tenants_public SET slug = 'x'"):
+        view = "partywall_public_tenants"
+        for sql in (f"SELECT secret FROM {view}", f"UPDATE {view} SET slug = 'x'"):
             with refused(connection):
                 run(connection, sql)
 

@@ -80,6 +80,9 @@ def physical_metadata(
     extended: list[MetaData] = []
     pairs = [(table, counterparts[table]) for one in logical for table in one.tables.values()]
     for table, physical in pairs:
+        others: Any = table
+        for other in others._extra_dependencies:
+            physical.add_is_dependent_on(counterparts.get(other, other))
         keys = _Keys(table, physical, tables.by_name[table.schema, table.name], tables.dialect, counterparts)
         keys.derive()
         if keys.needs_btree_gist and physical.metadata not in extended:
@@ -110,7 +113,15 @@ def _without_keys(table: Table, metadata: MetaData) -> Table:
     for column in columns:
         if column.unique:
             column.unique = column.index = None
-    copied: Any = Table(table.name, metadata, *columns, schema=table.schema, comment=table.comment, **source.kwargs)
+    copied: Any = Table(
+        table.name,
+        metadata,
+        *columns,
+        schema=table.schema,
+        comment=table.comment,
+        prefixes=list(source._prefixes),
+        **source.kwargs,
+    )
     for constraint in sorted(source.constraints, key=_order):
         if isinstance(constraint, CheckConstraint) and not constraint._type_bound:
             copied.append_constraint(constraint._copy(schema=table.schema, target_table=copied))

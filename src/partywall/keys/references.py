@@ -86,6 +86,7 @@ class References:
         target = self._describe(referenced[0].table)
         if self._is_as_written(key, source, target, columns, referenced):
             self._check_unique(key, referenced)
+            self._check_still_unique(key, referenced)
             return self._made(key, columns, referenced, **_actions(key))
         tenant_column = self._column(key.table, source)
         self._check_unique(key, referenced, self._column(referenced[0].table, target))
@@ -175,6 +176,19 @@ class References:
                 key,
                 f"it refers to {table.key} ({', '.join(sorted(names))}), which is not unique there",
                 f"Add to {table.key}:  UniqueConstraint({', '.join(repr(each.name) for each in referenced)})",
+            )
+
+    def _check_still_unique(self, key: ForeignKeyConstraint, referenced: list[Column[Any]]) -> None:
+        """Refuse a reference as it is written to a key that has got the tenant."""
+        names = {column.name for column in referenced}
+        table = referenced[0].table
+        if not any(names == unique for unique in _unique_keys(self.counterparts[table])):
+            is_primary = names == {column.name for column in table.primary_key.columns}
+            word, where = ("keep", f"the table {table.key}") if is_primary else ("global", "its unique key")
+            _refuse(
+                key,
+                f"it stays as it is written, but {table.key} ({', '.join(sorted(names))}) is unique in a tenant only",
+                f"Declare {where}:  info={{'partywall': {word!r}}}",
             )
 
     def _ensure_unique(self, referenced: list[Column[Any]], target: TableDescription) -> None:
@@ -350,7 +364,7 @@ def _resolved(element: ForeignKey, key: ForeignKeyConstraint) -> Column[Any]:
 def _unique_keys(table: Table) -> Iterator[set[str]]:
     """Yield the columns of each key that a foreign key may refer to."""
     for constraint in table.constraints:
-        if isinstance(constraint, (PrimaryKeyConstraint, UniqueConstraint)):
+        if isinstance(constraint, (PrimaryKeyConstraint, UniqueConstraint)) and not constraint.deferrable:
             yield {column.name for column in constraint.columns}
     for index in table.indexes:
         is_whole = not any(option.endswith("_where") for option in index.kwargs)
