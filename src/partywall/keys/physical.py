@@ -225,7 +225,7 @@ class _Keys:
 
 
 def _leave_out_indexes(logical: Table, physical: Table, counterparts: dict[Any, Any]) -> None:
-    """Leave out the plain indexes that a derived key serves: those of its columns in its order. Writes would pay twice."""
+    """Leave out the plain indexes that a derived key serves, whose columns are its own in its order."""
     written, derived = (
         {_names(each) for each in table.constraints if isinstance(each, _KEYS)} for table in (logical, physical)
     )
