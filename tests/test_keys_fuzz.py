@@ -108,7 +108,8 @@ def models_of(described: dict[str, dict[str, Any]]) -> MetaData:
             info = {INFO: "global"} if key["global"] else {}
             columns = [made.c[each] for each in key["columns"]]
             if key["index"]:
-                where = {f"{each}_where": made.c["one"] > 1 for each in ("postgresql", "sqlite") if key["where"]}
+                databases = ("postgresql", "sqlite") if key["where"] else ()
+                where: dict[str, Any] = {f"{each}_where": made.c["one"] > 1 for each in databases}
                 Index(f"ix {name} {number}", *columns, unique=True, info=info, **where)
             else:
                 made.append_constraint(UniqueConstraint(*columns, name=f"uq {name} {number}", info=info))
