@@ -1,4 +1,4 @@
-"""``partywall ddl``: the schema with the keys that cannot point across tenants, as a script of SQL."""
+"""``partywall ddl``: the schema with the keys that cannot point across tenants and the row wall, as a script of SQL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def ddl(tenancy: Tenancy, *, dialect: str, server_version: tuple[int, ...] | Non
     Return what ``Tenancy.create_all()`` would execute on an empty database. Nothing is connected.
 
     What the models execute besides, with ``DDL(...)`` before or after the creation of a table, is in it as well.
-    Schemas and roles are not: they have to be there.
+    Schemas and roles are not: they have to be there. On PostgreSQL the row wall is the end of it; a sealed one has
+    its key in it.
 
     Args:
         tenancy: Says whose rows the tables hold.
@@ -41,6 +42,8 @@ def ddl(tenancy: Tenancy, *, dialect: str, server_version: tuple[int, ...] | Non
         database.dialect.server_version_info = server_version
     for metadata in tenancy.physical_metadata(dialect=dialect, server_version=server_version):
         metadata.create_all(database, checkfirst=False)
+    if tenancy.rows is not None and dialect == "postgresql":
+        recorded.extend(tenancy.row_wall_ddl())
     return _script(recorded, database.dialect)
 
 
