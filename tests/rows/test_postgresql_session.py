@@ -514,6 +514,24 @@ def test_another_tenant_cannot_take_over_a_transaction(place: Place, driver: str
     assert place.run(driver, work) == (3, 1, 1)
 
 
+@every_driver
+@pytest.mark.parametrize("say", ["begin", "send"])
+def test_an_error_while_telling_is_an_error(place: Place, driver: str, say: str) -> None:
+    def work(engine: Engine) -> str:
+        speaker: Any = engine.dialect.partywall_guard.setting.driver  # type: ignore[attr-defined]
+        pooled: Any = engine.raw_connection()
+        try:
+            if say == "send":
+                speaker.begin(pooled.dbapi_connection, "SET LOCAL work_mem = '4MB'")
+            with pytest.raises(engine.dialect.loaded_dbapi.Error) as raised:
+                getattr(speaker, say)(pooled.dbapi_connection, "SELECT 1/0")
+        finally:
+            pooled.close()
+        return str(getattr(raised.value, "sqlstate", None) or getattr(raised.value, "pgcode", None))
+
+    assert place.run(driver, work) == "22012"
+
+
 KEY = b"k" * 32
 
 
