@@ -139,6 +139,34 @@ def test_an_upsert_takes_no_row_of_another_tenant(as_one: Connection, sql: str) 
         run(as_one, sql)
 
 
+def test_without_policies_behind_it_a_view_lets_an_upsert_take_a_row(sealed: Walled) -> None:
+    """Take the protection out: this is what the table's own policies are for."""
+    with sealed.connection() as connection:
+        run(connection, "ALTER TABLE partywall_base.notes DISABLE ROW LEVEL SECURITY")
+        sealed.become(connection, sealed.role, tenant=token(connection))
+        assert run(connection, TAKES_OVER[0]).rowcount == 1
+        assert (3,) in rows(connection, "SELECT id FROM notes")
+
+
+def test_a_function_of_the_roles_own_sees_more_behind_a_view_and_not_behind_a_policy(
+    wall: Walled,
+) -> None:
+    """A limit of views: rows are confined, side effects of the statement's own functions are not."""
+    with wall.connection() as connection:
+        wall.become(connection, wall.role, tenant=1)
+        run(
+            connection,
+            "CREATE FUNCTION pg_temp.tell(id int) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS "
+            "'BEGIN IF id = 3 THEN RAISE EXCEPTION ''seen''; END IF; RETURN true; END'",  # 3 is a row of tenant 2
+        )
+        statement = "SELECT count(*) FROM notes WHERE pg_temp.tell(id)"
+        if wall.wall.views:
+            with refused(connection, "seen"):
+                run(connection, statement)
+        else:
+            assert rows(connection, statement) == [(2,)]
+
+
 def test_an_upsert_on_a_key_that_tenants_share_answers_questions(as_one: Connection) -> None:
     """A limit of PostgreSQL's: DO UPDATE asks its WHERE before the policy. The cure is a key with the tenant in it."""
     upsert = (

@@ -29,8 +29,8 @@ def verify(
     Check that the row wall holds whoever is connected; three round trips, and two more for a seal.
 
     Args:
-        connection: Of the application's role, with nobody's tenant told to the server, and not guarded. If no
-            transaction has begun, one begins and is left open, as with any statement.
+        connection: Of the application's role, with nobody's tenant told to the server, not guarded, and not in
+            AUTOCOMMIT. If no transaction has begun, one begins and is left open, as with any statement.
         tables: The tenancy's.
         wall: Its row wall.
         unscoped: Whether the connection is of an unscoped engine.
