@@ -267,6 +267,9 @@ class _RowWalledConnection(_GuardedConnection):
         if _caller() not in _INSIDE:
             self._handed_out, self._settled = True, None
             pooled.info.pop(_OURS, None)
+            scope = None if self._transaction is None or self.partywall_pin is None else self.partywall_pin.scope
+            if isinstance(scope, Tenant) and scope != self._told:
+                self._tell(scope, pooled)
             if self.partywall_prefix:
                 prefix, self.partywall_prefix = self.partywall_prefix, ""
                 self._setting.driver.send(pooled.dbapi_connection, prefix)
@@ -315,7 +318,7 @@ class _RowWalledConnection(_GuardedConnection):
     def _execute_context(self, dialect: Any, constructor: Any, statement: Any, *args: Any, **kw: Any) -> Any:
         if not (self._settled is None or self._told_late) or str(statement).lstrip()[:8].upper() != "ROLLBACK":
             return super()._execute_context(dialect, constructor, statement, *args, **kw)
-        # Nothing is told before a ROLLBACK TO SAVEPOINT: it would be undone, and a failed transaction takes nothing else.
+        # Nothing is told before a ROLLBACK TO SAVEPOINT: it would be undone, and a failed transaction takes no more.
         self._is_undoing, self.partywall_prefix = True, ""
         try:
             return super()._execute_context(dialect, constructor, statement, *args, **kw)

@@ -460,9 +460,15 @@ def test_who_takes_the_raw_connection_of_a_transaction_has_its_tenant(place: Pla
         with tenant(2), engine.connect() as connection:
             connection.begin()
             found.append(raw(connection, "SELECT count(*), min(tenant_id), max(tenant_id) FROM notes"))
+            with pytest.raises(engine.dialect.loaded_dbapi.Error):
+                raw(connection, "SELECT 1/0")
+            connection.connection.rollback()  # a failed transaction gives it out as well
+            found.append(ids(connection))
+        with place.tenancy().session(engine, tenant=1) as session:
+            found.append(seen(session))  # before any statement of the Session's
         return found
 
-    assert place.run(driver, work) == [(3, 1, 1), (3, 2, 2)]
+    assert place.run(driver, work) == [(3, 1, 1), (3, 2, 2), OWN[2], (3, 1, 1)]
 
 
 @every_driver
