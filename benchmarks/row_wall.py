@@ -26,13 +26,13 @@ from sqlalchemy.util import greenlet_spawn
 
 from benchmarks.measure import FULL, QUICK, DisagreementError, Plan, Spread, Task, Timings, interleaved, repeats_for
 from benchmarks.schema import Base, Invoice, Size, fill
-from dev.postgres import Server, server
+from dev.postgres import server
 from dev.proxy import Proxy, proxy
 from partywall import Tenancy, tenant
 from partywall.rows.declaration import RowWall
 from partywall.rows.postgresql.ddl import row_wall_ddl
 
-__all__ = ["Way", "main", "measured"]
+__all__ = ["Way", "main", "measured", "ways_on_postgresql"]
 
 BY_HAND = "by hand, with the setting"
 BAR = 1.05
@@ -124,11 +124,11 @@ def _keys(tenant_id: int, statements: int) -> range:
 SIZE = Size(tenants=20, customers=20)
 
 
-def ways_on_postgresql(running: Server) -> list[Way]:
-    """Make a database without policies, one with them, and one where the tenant is sealed."""
+def ways_on_postgresql(new_database: Callable[[], URL]) -> list[Way]:
+    """Fill a database without policies, one with them, and one where the tenant is sealed."""
     setting = RowWall(role=ROLE, unscoped_role=UNSCOPED_ROLE)
     sealed = RowWall(role=ROLE, unscoped_role=UNSCOPED_ROLE, key=b"k" * 32)
-    bare, walled, locked = (_database(running, rows) for rows in (None, setting, sealed))
+    bare, walled, locked = (_database(new_database(), rows) for rows in (None, setting, sealed))
     return [
         Way(BY_HAND, walled, by_hand_with_setting),
         Way("by hand, no wall", bare, by_hand),
@@ -138,8 +138,7 @@ def ways_on_postgresql(running: Server) -> list[Way]:
     ]
 
 
-def _database(running: Server, rows: RowWall | None) -> URL:
-    url = running.new_database()
+def _database(url: URL, rows: RowWall | None) -> URL:
     fill(url, SIZE)
     if rows is None:
         return url
@@ -229,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 128)
     missed = False
     with server() as running:
-        ways = ways_on_postgresql(running)
+        ways = ways_on_postgresql(running.new_database)
         for driver in options.driver or DRIVERS:
             timings = {
                 name: measured(driver, ways, count, QUICK if options.quick else FULL) for name, count in COUNTS.items()

@@ -368,6 +368,9 @@ class _RowWalledConnection(_GuardedConnection):
         if _caller() not in _INSIDE:
             self._handed_out, self._settled = True, None
             pooled.info.pop(_OURS, None)
+            scope = None if self._transaction is None or self.partywall_pin is None else self.partywall_pin.scope
+            if isinstance(scope, Tenant) and scope != self._told:
+                self._tell(scope, pooled)
             if self.partywall_prefix:
                 prefix, self.partywall_prefix = self.partywall_prefix, ""
                 self._setting.driver.send(pooled.dbapi_connection, prefix)
@@ -386,8 +389,6 @@ class _RowWalledConnection(_GuardedConnection):
         if isinstance(scope, Unscoped):
             pooled.info[_UNSCOPED] = True
         elif scope is not None and (scope != self._told or self._handed_out):
-            if self._setting.driver.is_failed(pooled.dbapi_connection):
-                return  # nothing but a rollback is taken now
             self._tell(scope, pooled)
         # Whoever holds the raw connection may have ended the transaction or changed the setting: told each time.
         self._settled = None if self._handed_out else scope
@@ -418,7 +419,8 @@ class _RowWalledConnection(_GuardedConnection):
     def _execute_context(self, dialect: Any, constructor: Any, statement: Any, *args: Any, **kw: Any) -> Any:
         if not (self._settled is None or self._told_late) or str(statement).lstrip()[:8].upper() != "ROLLBACK":
             return super()._execute_context(dialect, constructor, statement, *args, **kw)
-        self._is_undoing = True  # nothing is told before a ROLLBACK TO SAVEPOINT, which would undo it
+        # Nothing is told before a ROLLBACK TO SAVEPOINT: it would be undone, and a failed transaction takes no more.
+        self._is_undoing, self.partywall_prefix = True, ""
         try:
             return super()._execute_context(dialect, constructor, statement, *args, **kw)
         finally:
@@ -603,8 +605,8 @@ def _let_ride_along(dialect: Any, driver: Driver) -> None:
         def send_both(cursor: Any, statement: str, *args: Any) -> Any:
             connection: Any = getattr(args[-1], "root_connection", None) if args else None
             prefix = getattr(connection, "partywall_prefix", "")
-            if not prefix or driver.is_failed(cursor.connection):
-                return send(cursor, statement, *args)  # when it has failed, nothing but a rollback is taken
+            if not prefix:
+                return send(cursor, statement, *args)
             if is_single and cursor.name is None:  # a named cursor puts DECLARE before it
                 result = send(cursor, f"{prefix} {statement}", *args)
             else:

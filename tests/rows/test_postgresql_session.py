@@ -460,9 +460,15 @@ def test_who_takes_the_raw_connection_of_a_transaction_has_its_tenant(place: Pla
         with tenant(2), engine.connect() as connection:
             connection.begin()
             found.append(raw(connection, "SELECT count(*), min(tenant_id), max(tenant_id) FROM notes"))
+            with pytest.raises(engine.dialect.loaded_dbapi.Error):
+                raw(connection, "SELECT 1/0")
+            connection.connection.rollback()  # a failed transaction gives it out as well
+            found.append(ids(connection))
+        with place.tenancy().session(engine, tenant=1) as session:
+            found.append(seen(session))  # before any statement of the Session's
         return found
 
-    assert place.run(driver, work) == [(3, 1, 1), (3, 2, 2)]
+    assert place.run(driver, work) == [(3, 1, 1), (3, 2, 2), OWN[2], (3, 1, 1)]
 
 
 @every_driver
@@ -512,6 +518,24 @@ def test_another_tenant_cannot_take_over_a_transaction(place: Place, driver: str
             return at_the_database(connection)
 
     assert place.run(driver, work) == (3, 1, 1)
+
+
+@every_driver
+@pytest.mark.parametrize("say", ["begin", "send"])
+def test_an_error_while_telling_is_an_error(place: Place, driver: str, say: str) -> None:
+    def work(engine: Engine) -> str:
+        speaker: Any = engine.dialect.partywall_guard.setting.driver  # type: ignore[attr-defined]
+        pooled: Any = engine.raw_connection()
+        try:
+            if say == "send":
+                speaker.begin(pooled.dbapi_connection, "SET LOCAL work_mem = '4MB'")
+            with pytest.raises(engine.dialect.loaded_dbapi.Error) as raised:
+                getattr(speaker, say)(pooled.dbapi_connection, "SELECT 1/0")
+        finally:
+            pooled.close()
+        return str(getattr(raised.value, "sqlstate", None) or getattr(raised.value, "pgcode", None))
+
+    assert place.run(driver, work) == "22012"
 
 
 KEY = b"k" * 32

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import copy
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -327,6 +329,39 @@ def test_a_key_is_never_in_a_finding(wall: Walled) -> None:
     assert not [secret for secret in secrets if secret[:16] in complaint]
 
 
+def test_another_key_or_time_than_the_databases_is_found(wall: Walled) -> None:
+    if not wall.wall.is_sealed:
+        return
+    with wall.connection() as connection:
+        wall.become(connection, wall.role)
+        for other in ({"key": b"x" * 32}, {"token_lifetime": -60}):
+            walls = copy.copy(wall.wall)
+            for name, value in other.items():
+                object.__setattr__(walls, name, value)  # past the check of a lifetime
+            with pytest.raises(SetupError, match="does not take our seal"):
+                verify(connection, wall.tables, walls)
+
+
+def test_a_large_table_is_sampled_also_if_it_is_partitioned(wall: Walled) -> None:
+    sent: list[str] = []
+    with wall.connection() as connection:
+        run(connection, "SET LOCAL search_path = partywall_base, public")
+        wall.become(connection, wall.unscoped_role)
+        run(connection, "INSERT INTO events SELECT i, 1, 'xxxxxxxxxxxxxxxxxxxx' FROM generate_series(2000, 80000) i")
+        run(connection, "INSERT INTO note_marks SELECT i, 1, 1 FROM generate_series(1000, 80000) i")
+        run(connection, "SET LOCAL search_path = public")
+        wall.become(connection, wall.role)
+        sa.event.listen(connection, "before_cursor_execute", lambda *given: sent.append(given[2]))
+        verify(connection, wall.tables, wall.wall)
+
+    with wall.superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        run(connection, "VACUUM events, note_marks")  # the pages of what was rolled back
+    shares = dict(re.findall(r"FROM public\.(\w+) TABLESAMPLE SYSTEM \(([\d.]+)\)", sent[-1]))
+    assert float(shares["templates"]) == 100
+    assert 1 < float(shares["events"]) < 50
+    assert 1 < float(shares["note_marks"]) < 50
+
+
 def test_another_role_than_the_declared_one_is_found(wall: Walled) -> None:
     for url in (wall.url, wall.url.set(username="postgres"), wall.url.set(username=wall.unscoped_role)):
         engine = sa.create_engine(url)
@@ -427,14 +462,14 @@ def test_the_unscoped_role_is_tested_as_well(wall: Walled, fault: str) -> None:
         assert wall.complaint(connection, unscoped=True)
 
 
-def test_a_test_takes_three_round_trips(wall: Walled) -> None:
+def test_a_test_takes_three_round_trips_and_two_for_a_seal(wall: Walled) -> None:
     sent: list[str] = []
     with wall.connection() as connection:
         wall.become(connection, wall.role)
         sa.event.listen(connection, "before_cursor_execute", lambda *given: sent.append(given[2]))
         verify(connection, wall.tables, wall.wall)
 
-    assert len(sent) == 3
+    assert len(sent) == (5 if wall.wall.is_sealed else 3)
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "asyncpg"])

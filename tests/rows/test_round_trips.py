@@ -10,8 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
+from benchmarks.measure import Plan
+from benchmarks.row_wall import measured, ways_on_postgresql
 from dev.proxy import Proxy, proxy
 from partywall import Tenancy, tenant
+from tests.conftest import NewDatabase
 from tests.rows.by_hand import DRIVERS, ROLE, Base, Country, Note, Place
 
 pytestmark = pytest.mark.parametrize("driver", DRIVERS)
@@ -113,3 +116,10 @@ def test_a_sealed_tenant_behind_a_pooler_takes_one_more_or_two(place: Place, dri
 
     # asyncpg reads no rows in the protocol that takes several statements at once.
     assert with_it == without + (2 if driver == "asyncpg" else 1)
+
+
+def test_the_ways_that_are_timed_read_the_same_rows(new_postgresql: NewDatabase, driver: str) -> None:
+    ways = ways_on_postgresql(new_postgresql)
+    timings = measured(driver, ways, 2, Plan(rounds=2, seconds=0.0, warm_up=1))  # raises if one reads other rows
+
+    assert timings.keys() == {way.name for way in ways}

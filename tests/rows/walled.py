@@ -78,6 +78,7 @@ ROWS = """
     INSERT INTO templates (tenant_id, name) VALUES (1, 'alike'), (2, 'alike'), (NULL, 'shared');
     INSERT INTO billing."Order Lines" (tenant_id, total) VALUES (1, 10), (1, 20), (2, 10), (2, 20);
     CREATE TABLE events_low PARTITION OF events FOR VALUES FROM (0) TO (1000);
+    CREATE TABLE events_high PARTITION OF events FOR VALUES FROM (1000) TO (1000000);
     INSERT INTO events (tenant_id, what) VALUES (1, 'alike'), (2, 'alike');
     INSERT INTO notes (tenant_id, text) VALUES (1, 'alike'), (1, 'alike'), (2, 'alike'), (2, 'alike');
     INSERT INTO note_marks (tenant_id, note_id) VALUES (1, 1), (2, 3);

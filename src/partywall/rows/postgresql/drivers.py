@@ -30,9 +30,6 @@ class Driver(Protocol):
     def is_idle(self, connection: Any) -> bool:
         """Whether the server is in no transaction, by what it has said last."""
 
-    def is_failed(self, connection: Any) -> bool:
-        """Whether the server refuses everything until the transaction, or a part of it, is rolled back."""
-
     def backend_pid(self, connection: Any) -> int:
         """Return the pid of the server process, as it was when the connection was made."""
 
@@ -61,9 +58,6 @@ class _Psycopg:
 
     def is_idle(self, connection: Any) -> bool:
         return bool(self._raw(connection).pgconn.transaction_status == self._status.IDLE)
-
-    def is_failed(self, connection: Any) -> bool:
-        return bool(self._raw(connection).pgconn.transaction_status == self._status.INERROR)
 
     def backend_pid(self, connection: Any) -> int:
         return int(self._raw(connection).pgconn.backend_pid)
@@ -117,9 +111,6 @@ class _Psycopg2:
     def is_idle(self, connection: Any) -> bool:
         return bool(connection.info.transaction_status == self._status.TRANSACTION_STATUS_IDLE)
 
-    def is_failed(self, connection: Any) -> bool:
-        return bool(connection.info.transaction_status == self._status.TRANSACTION_STATUS_INERROR)
-
     def backend_pid(self, connection: Any) -> int:
         return int(connection.info.backend_pid)
 
@@ -149,9 +140,6 @@ class _Asyncpg:
 
     def is_idle(self, connection: Any) -> bool:
         return connection._connection.is_closed() or not connection._connection.is_in_transaction()
-
-    def is_failed(self, connection: Any) -> bool:  # noqa: ARG002
-        return False  # it does not say; what is sent then fails as the statement would
 
     def backend_pid(self, connection: Any) -> int:
         return int(connection._connection.get_server_pid())

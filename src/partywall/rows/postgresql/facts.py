@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, CursorResult
 
 from partywall.rows.encoding import SETTING
 from partywall.rows.postgresql.meant import Meant, literal
 from partywall.rows.postgresql.tenant import SCHEMA
 from partywall.tables import Kind
 
-__all__ = ["Facts", "ask", "question"]
+__all__ = ["Facts", "as_it_stands", "ask", "question"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Facts:
 
     Attributes:
         name: The role's.
-        session: Version, names of session and current user, the database.
+        session: Version, names of session and current user, the database, the server process.
         role: The attributes of the role; None if there is no such role.
         stronger: Other roles that it can become, each with the reasons why it should not.
         relations: By schema and name: what is known of a table or view of the wall.
@@ -59,7 +59,6 @@ class Facts:
     temp: bool
 
 
-# No percent sign and no colon but in casts: it is sent as it stands, past every driver's parameters.
 _QUESTION = """
 WITH RECURSIVE
 me AS (SELECT * FROM pg_catalog.pg_roles WHERE rolname = {role}),
@@ -70,7 +69,7 @@ grantee AS (SELECT oid FROM reach UNION ALL SELECT 0::oid),
 asked AS (SELECT e ->> 0 AS nspname, e ->> 1 AS relname FROM jsonb_array_elements({relations}::jsonb) e),
 walled AS (
     SELECT c.oid, n.nspname, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules,
-        c.relpages, c.reloptions, c.relacl
+        c.reloptions, c.relacl
     FROM asked a JOIN pg_catalog.pg_namespace n USING (nspname)
     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = a.relname
 ),
@@ -116,7 +115,8 @@ seer AS (
 SELECT pg_catalog.jsonb_build_object(
     'session', jsonb_build_object(
         'version', current_setting('server_version_num')::int, 'session_user', session_user,
-        'current_user', current_user, 'database', current_database()
+        'current_user', current_user, 'database', current_database(),
+        'pid', pg_catalog.pg_backend_pid()
     ),
     'role', (SELECT to_jsonb(me) FROM me),
     'stronger', (
@@ -143,7 +143,11 @@ SELECT pg_catalog.jsonb_build_object(
                     AND pg_catalog.pg_has_role(o.oid, u.oid, 'USAGE')
             ),
             'enabled', w.relrowsecurity, 'forced', w.relforcerowsecurity,
-            'active', pg_catalog.row_security_active(w.oid), 'pages', w.relpages,
+            'active', pg_catalog.row_security_active(w.oid), 'bytes', (
+                SELECT coalesce(sum(pg_catalog.pg_relation_size(b.oid)), 0) FROM (
+                    SELECT w.oid UNION SELECT t.relid FROM pg_catalog.pg_partition_tree(w.oid) t
+                ) b
+            ),
             'rules', (
                 SELECT coalesce(jsonb_agg(r.rulename), '[]') FROM pg_catalog.pg_rewrite r
                 WHERE r.ev_class = w.oid AND r.ev_type <> '1'
@@ -306,6 +310,11 @@ def question(whole: Meant, role: str) -> str:
 
 def ask(connection: Connection, whole: Meant, role: str) -> Facts:
     """Ask the catalogs for the facts about *role*, in one round trip."""
-    answer: dict[str, Any] = json.loads(str(connection.exec_driver_sql(question(whole, role)).scalar()))
+    answer: dict[str, Any] = json.loads(str(as_it_stands(connection, question(whole, role)).scalar()))
     relations = {(each["schema"], each["name"]): each for each in answer.pop("relations")}
     return Facts(name=role, relations=relations, **answer)
+
+
+def as_it_stands(connection: Connection, sql: str) -> CursorResult[Any]:
+    """Run SQL in which a percent sign is a percent sign, whatever the driver."""
+    return connection.exec_driver_sql(sql, execution_options={"no_parameters": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from sqlalchemy.engine import Connection
@@ -10,24 +11,26 @@ from partywall.errors import SetupError
 from partywall.rows.declaration import RowWall
 from partywall.rows.encoding import SETTING
 from partywall.rows.postgresql.drift import BREAKS_ONLY, Finding, findings, unscoped_findings
-from partywall.rows.postgresql.facts import Facts, ask
+from partywall.rows.postgresql.facts import Facts, as_it_stands, ask
 from partywall.rows.postgresql.meant import Meant, literal, meant, quote
+from partywall.rows.postgresql.tenant import KEYS, SCHEMA, return_type
+from partywall.rows.seal import seal
 from partywall.tables import Tables
 
 __all__ = ["canary", "verify"]
 
-CANARY_PAGES = 100  # of each table at most, so that a table without an index is not read whole
+CANARY_BYTES = 1_000_000  # of each table at most, so that a table without an index is not read whole
 
 
 def verify(
     connection: Connection, tables: Tables, wall: RowWall, *, unscoped: bool = False, default_schema: str = "public"
 ) -> None:
     """
-    Check that the row wall holds whoever is connected; three round trips.
+    Check that the row wall holds whoever is connected; three round trips, and two more for a seal.
 
     Args:
-        connection: Of the application's role, with nobody's tenant told to the server, and not guarded. If no
-            transaction has begun, one begins and is left open, as with any statement.
+        connection: Of the application's role, with nobody's tenant told to the server, not guarded, and not in
+            AUTOCOMMIT. If no transaction has begun, one begins and is left open, as with any statement.
         tables: The tenancy's.
         wall: Its row wall.
         unscoped: Whether the connection is of an unscoped engine.
@@ -45,7 +48,7 @@ def verify(
     everything = unscoped_findings(whole, facts) if unscoped else findings(whole, facts)
     found += [each for each in everything if each.rule not in BREAKS_ONLY]
     if not found and not unscoped:  # else the rest would say the same again, or fail
-        found = [*_session(whole, facts), *canary(connection, whole, facts)]
+        found = [*_session(whole, facts), *_seal(connection, whole, facts), *canary(connection, whole, facts)]
     if found:
         raise SetupError(
             f"the row wall does not hold the role {role}:\n" + "\n".join(f"- {finding}" for finding in found)
@@ -79,6 +82,23 @@ def _session(whole: Meant, facts: Facts) -> Iterator[Finding]:
             )
 
 
+def _seal(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Finding]:
+    """Yield that the database does not take our seal: it has another key, or another time."""
+    if whole.wall.key is None:
+        return
+    encoded = "1".zfill(32) if return_type(whole.tables.tenant_type) == "uuid" else "31"  # somebody's, of any type
+    token = seal(encoded, facts.session["pid"], whole.wall.key, int(time.time()) + whole.wall.token_lifetime)
+    as_it_stands(connection, f"SET LOCAL {SETTING} = '{token}'")
+    if not as_it_stands(connection, f"SELECT {SCHEMA}.tenant_id() IS NOT NULL").scalar():
+        yield Finding(
+            "seal",
+            KEYS,
+            "the database does not take our seal, so no row is seen: it has another key, or its clock is ahead by more "
+            "than a token lasts.",
+            "Run row_wall_ddl() again with the key of this tenancy.",
+        )
+
+
 def canary(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Finding]:
     """Yield the tables that show a row to nobody's tenant: whatever the catalogs say, it is tried."""
     questions = []
@@ -86,16 +106,16 @@ def canary(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Findi
         fact = facts.relations[relation.schema, relation.name]
         if relation.tenant_column is None or not fact["readable"]:
             continue
-        pages = max(1, fact["pages"])
-        sample = "" if relation.is_view else f" TABLESAMPLE SYSTEM ({min(100.0, 100 * CANARY_PAGES / pages):.6f})"
+        share = min(100.0, 100 * CANARY_BYTES / max(1, fact["bytes"]))
+        sample = "" if relation.is_view else f" TABLESAMPLE SYSTEM ({share:.6f})"
         questions.append(
             f"SELECT {literal(relation.sql)} WHERE EXISTS "
             f"(SELECT FROM {relation.sql}{sample} WHERE {quote(relation.tenant_column)} IS NOT NULL)"
         )
     if not questions:
         return
-    connection.exec_driver_sql(f"SET LOCAL {SETTING} = ''")
-    for (name,) in connection.exec_driver_sql(" UNION ALL ".join(questions)):
+    as_it_stands(connection, f"SET LOCAL {SETTING} = ''")
+    for (name,) in as_it_stands(connection, " UNION ALL ".join(questions)):
         yield Finding(
             "canary", name, "it shows rows though no tenant is set.", "Look for what lets it, and report it to us."
         )
