@@ -1114,7 +1114,6 @@ def options_of_postgresql(metadata: MetaData) -> None:
         Column("name", String),
         UniqueConstraint("name", postgresql_include=["id"]),
         prefixes=["UNLOGGED"],
-        postgresql_with={"fillfactor": 70},
     )
 
 
