@@ -1143,7 +1143,6 @@ def options_of_postgresql(metadata: MetaData) -> None:
         Column("name", String),
         UniqueConstraint("name", postgresql_include=["id"]),
         prefixes=["UNLOGGED"],
-        postgresql_with={"fillfactor": 70},
     )
 
 

@@ -100,7 +100,7 @@ def created(tenancy: Tenancy, url: URL, *, with_walls: bool = True) -> Iterator[
         try:
             yield engine
         finally:
-            for each in metadata:
+            for each in reversed(metadata):
                 each.drop_all(engine)
 
 

@@ -277,6 +277,17 @@ def test_an_unguarded_create_all_gives_the_keys_of_the_models(url: URL) -> None:
         assert keys_in(plain) != expected
 
 
+def test_a_table_of_two_metadata_gets_what_either_refers_to(url: URL) -> None:
+    first, second = MetaData(), MetaData()
+    scoped(second, "projects")
+    scoped(second, "tasks", Column("project_id", ForeignKey("projects.id")))
+    second.tables["projects"].to_metadata(first)
+    with created(Tenancy((first, second)), url) as plain:
+        found = keys_in(plain)
+        assert found["projects"].unique == {("tenant_id", "id")}
+        assert {key[0] for key in found["tasks"].foreign} == {("tenant_id", "project_id")}
+
+
 # Events.
 
 

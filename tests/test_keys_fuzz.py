@@ -1,4 +1,4 @@
-"""Any models, with keys of every kind, give the keys that were meant, in real databases as SQLAlchemy's inspector finds them."""
+"""Any models, with keys of every kind, give the keys that were meant, as an inspector finds them in real databases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
     UniqueConstraint,
     create_engine,
@@ -108,8 +107,9 @@ def models_of(described: dict[str, dict[str, Any]]) -> MetaData:
             info = {INFO: "global"} if key["global"] else {}
             columns = [made.c[each] for each in key["columns"]]
             if key["index"]:
-                databases = ("postgresql", "sqlite") if key["where"] else ()
-                where: dict[str, Any] = {f"{each}_where": made.c["one"] > 1 for each in databases}
+                where: dict[str, Any] = {
+                    f"{each}_where": made.c["one"] > 1 for each in ("postgresql", "sqlite") if key["where"]
+                }
                 Index(f"ix {name} {number}", *columns, unique=True, info=info, **where)
             else:
                 made.append_constraint(UniqueConstraint(*columns, name=f"uq {name} {number}", info=info))
@@ -124,9 +124,11 @@ def _refer(metadata: MetaData, made: Table, reference: dict[str, Any], described
     """Add a foreign key to the primary key of a table, or to one of its whole unique keys."""
     target = metadata.tables[reference["to"]]
     keys = [[column.name for column in target.primary_key.columns]]
-    for key in described.get(target.name, {}).get("unique", ()):
-        if not key["index"] or (not key["where"] and target is not made):  # indexes come after their table
-            keys.append(key["columns"])
+    keys += [
+        key["columns"]
+        for key in described.get(target.name, {}).get("unique", ())
+        if not key["index"] or (not key["where"] and target is not made)  # indexes come after their table
+    ]
     referred = keys[reference["unique"] % len(keys)]
     columns = []
     for number, other in enumerate(referred):
@@ -273,7 +275,7 @@ def test_any_models_give_the_keys_that_were_meant(
             note(str(error))
             event("refused")
             expected = ("cycle", "whose row it is", "is unique in a tenant only")  # tests/test_keys_refused.py
-            assert any(each in str(error) for each in expected)  # noqa: PT017  # others are not
+            assert any(each in str(error) for each in expected)
             return
         engine = postgresql if dialect == "postgresql" else create_engine("sqlite://", poolclass=StaticPool)
         try:

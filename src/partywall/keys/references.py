@@ -193,13 +193,15 @@ class References:
 
     def _ensure_unique(self, referenced: list[Column[Any]], target: TableDescription) -> None:
         """See to it that the database has a unique key with the tenant for a reference to use."""
-        physical: Table = self.counterparts[referenced[0].table]
-        tenant_column = self._column(physical, target)
-        names = {tenant_column.name, *(each.name for each in referenced)}
-        if not any(names == unique for unique in _unique_keys(physical)):
-            columns = [tenant_column, *(physical.c[each.key] for each in referenced)]
-            name = conv(f"uq_{physical.name}_{'_'.join(each.name for each in columns)}")
-            physical.append_constraint(UniqueConstraint(*columns, name=name))
+        wanted = {str(target.tenant_column), *(each.name for each in referenced)}
+        for logical, physical in self.counterparts.items():
+            is_target = isinstance(logical, Table) and (logical.schema, logical.name) == (target.schema, target.name)
+            # It may stand in several MetaData, of which the first creates it.
+            if is_target and not any(wanted == unique for unique in _unique_keys(physical)):
+                columns = {each.name: each for each in physical.columns if each.name in wanted}
+                ordered = [columns[name] for name in (target.tenant_column, *(each.name for each in referenced))]
+                name = conv(f"uq_{physical.name}_{'_'.join(each.name for each in ordered)}")
+                physical.append_constraint(UniqueConstraint(*ordered, name=name))
 
     # What happens to the reference.
 
