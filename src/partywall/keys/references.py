@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NoReturn
 
 from sqlalchemy import (
@@ -376,27 +378,21 @@ def _unique_keys(table: Table) -> Iterator[set[str]]:
 
 def _refuse_hard_cycles(keys: list[ForeignKeyConstraint]) -> None:
     """Refuse a cycle of keys in which no first row could be inserted."""
-    hard: dict[str, list[ForeignKeyConstraint]] = {}
+    hard: dict[str, dict[str, ForeignKeyConstraint]] = {}
     for key in keys:
         is_hard = not key.deferrable and not any(column.nullable for column in key.columns)
         if is_hard and key.referred_table is not key.table:
-            hard.setdefault(key.table.key, []).append(key)
-    for start in hard:
-        waiting, seen = [(start, list[ForeignKeyConstraint]())], {start}
-        while waiting:
-            table, path = waiting.pop()
-            for key in hard.get(table, ()):
-                if key.referred_table.key == start:
-                    names = ", ".join(_named(each) for each in (*path, key))
-                    _refuse(
-                        key,
-                        f"it closes a cycle of keys ({names}) that are all NOT NULL and checked at once, so no "
-                        "first row can be inserted",
-                        "Let one of them be NULL, or write deferrable=True, initially='DEFERRED', use_alter=True.",
-                    )
-                if key.referred_table.key not in seen:
-                    seen.add(key.referred_table.key)
-                    waiting.append((key.referred_table.key, [*path, key]))
+            hard.setdefault(key.table.key, {})[key.referred_table.key] = key
+    try:
+        TopologicalSorter(hard).prepare()
+    except CycleError as error:
+        cycle = [hard[table][referred] for referred, table in itertools.pairwise(error.args[1])]
+        _refuse(
+            cycle[-1],
+            f"it closes a cycle of keys ({', '.join(map(_named, cycle))}) that are all NOT NULL and checked at once, "
+            "so no first row can be inserted",
+            "Let one of them be NULL, or write deferrable=True, initially='DEFERRED', use_alter=True.",
+        )
 
 
 def _named(key: ForeignKeyConstraint) -> str:
