@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statements.textual",),
     ("statements.execute", "statements.orm"),
     ("rows.declaration", "rows.sqlite.schema"),
-    ("rows.sqlite.views",),
+    ("rows.sqlite.views", "rows.sqlite.joins"),
     ("rows.sqlite.authorizer",),
     ("rows.sqlite.refusals", "rows.sqlite.seals"),
     ("rows.sqlite.connection",),
