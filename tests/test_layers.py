@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rows.postgresql.verify",),
     ("rows.postgresql.self_test",),
     ("rows.sqlite.schema",),
-    ("rows.sqlite.views",),
+    ("rows.sqlite.views", "rows.sqlite.joins"),
     ("rows.sqlite.authorizer",),
     ("rows.sqlite.refusals", "rows.sqlite.seals"),
     ("rows.sqlite.connection",),

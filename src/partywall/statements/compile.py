@@ -62,7 +62,7 @@ class ScopedCompiler(SQLCompiler):
 
     written: str | None = None  # key of the table that the statement writes
 
-    _written_alias: Any = None  # by which it does
+    _written_alias: Any = None  # the alias of that table, while it is printed
     _helpers = 0
 
     def __init__(self, dialect: Any, statement: Any, *args: Any, **kw: Any) -> None:
@@ -107,9 +107,13 @@ class ScopedCompiler(SQLCompiler):
         return text
 
     def visit_alias(self, alias: Any, *args: Any, **kw: Any) -> Any:
-        if kw.get("iscrud") and kw.get("asfrom"):
-            self._written_alias = alias
-        return super().visit_alias(alias, *args, **kw)
+        if not (kw.get("iscrud") and kw.get("asfrom")):
+            return super().visit_alias(alias, *args, **kw)
+        self._written_alias = alias
+        try:
+            return super().visit_alias(alias, *args, **kw)
+        finally:
+            self._written_alias = None  # in a subquery it would be read
 
     def visit_cte(self, cte: Any, *args: Any, **kw: Any) -> Any:
         RULES["cte"](cte, self.vocabulary)

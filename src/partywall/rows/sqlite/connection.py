@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from partywall.errors import ForeignTenantError, PartywallError, RefusedStatementError
 from partywall.rows.sqlite.authorizer import ANYTHING, Gate, Question
+from partywall.rows.sqlite.joins import SOURCES, joins_by_name, named_source
 from partywall.rows.sqlite.refusals import explain_refusal
 from partywall.rows.sqlite.schema import NO_PLAN, Plan, folded
 from partywall.rows.sqlite.seals import Seals
@@ -122,15 +123,22 @@ class WalledCursor(sqlite3.Cursor):
         return self
 
     def _send(self, gate: Gate, send: Callable[..., Any], sql: str, args: Any) -> None:
+        sql = str.__str__(sql)  # a subclass could say one thing and send another
         seals = self.connection.partywall_seals
         plan = seals.plan(sql, gate.schema)
+        words = sql.lower()
+        if plan is NO_PLAN and joins_by_name(words):
+            self._check_joins(gate, sql)
         error, refused = self._attempt(gate, plan, send, sql, args)
         if refused is not None and plan.writes and self.connection.partywall_reread():
             error, refused = self._attempt(gate, seals.plan(sql, gate.schema), send, sql, args)
-        if plan is not ANYTHING and (gate.unknown or "explain" in sql.lower()):
+        if plan is not ANYTHING and (gate.unknown or "explain" in words):
             self._check_afterwards(gate, plan, sql)  # also if it failed: on what, would tell
         if error is not None:
-            raise self._explained(error, refused, gate, sql) from None
+            try:
+                raise self._explained(error, refused, gate, sql) from None
+            finally:
+                del error  # it holds this frame, which holds the cursor: a closed connection would keep its locks
 
     def _attempt(
         self, gate: Gate, plan: Plan, send: Callable[..., Any], sql: str, args: Any
@@ -180,6 +188,18 @@ class WalledCursor(sqlite3.Cursor):
                 raise RefusedStatementError(
                     f"{name} is a table that nobody declared, or a CTE of the name of one: refused.", sql
                 )
+
+    def _check_joins(self, gate: Gate, sql: str) -> None:
+        """Refuse a join by the names of columns, of which the gate would hear nothing, but between sources of ours."""
+        question = self.connection.partywall_seals.sealed_question(SOURCES)
+        sources = [name for (name,) in self.connection.cursor().execute(question)]
+        name = named_source(sql, sources, gate.readable | gate.readable_in_main)
+        if name is not None:
+            raise RefusedStatementError(
+                f"{name} stands in a statement with NATURAL or USING, where SQLite would not tell whether it is read.\n"
+                "Write the join with ON, or leave the name out.",
+                sql,
+            )
 
     def _is_cte(self, name: str) -> bool:
         """Whether a source can only have been a CTE: there is nothing else of that name."""

@@ -27,6 +27,11 @@ def explain_refusal(question: Question, gate: Gate) -> str:
     if action == sqlite3.SQLITE_READ:
         return _read(first or "", second or "", context, gate)
     if action in _WRITES:
+        if first in gate.schema.kinds and first not in gate.writable:
+            return (
+                f"{_WRITES[action]} {first} is refused, be it by a key or trigger: tenants may not write it.\n"
+                "Declare it, as scoped or shared_writable, or do this on an unscoped engine."
+            )
         if context is not None and gate.schema.exact(context) is None and context not in gate.own:
             return (
                 f"the trigger {context} would {_WRITES[action]} {first}, or reads other rows than those it runs for.\n"

@@ -8,7 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NO_PLAN", "Ask", "ForeignKey", "Plan", "Schema", "Trigger", "folded", "is_row_local", "read_schema"]
+__all__ = [
+    "NO_PLAN",
+    "Ask",
+    "ForeignKey",
+    "Plan",
+    "Schema",
+    "Trigger",
+    "folded",
+    "is_row_local",
+    "read_schema",
+    "state_of",
+]
 
 Ask = Callable[[str], list[Any]]
 
@@ -76,11 +87,13 @@ class Schema:
     What the main database holds, at one version of its schema.
 
     Attributes:
+        file: Path of the database; empty for one in memory.
         version: SQLite's own count of changes.
         kinds: Exact name of each table and view to its kind: ``table``, ``view``, ``virtual``, ``shadow``.
         keys: The columns of each table's primary key.
     """
 
+    file: str
     version: int
     kinds: dict[str, str]
     keys: dict[str, list[str]]
@@ -160,6 +173,13 @@ def is_row_local(sql: str) -> bool:
     return True
 
 
+def state_of(ask: Ask) -> tuple[str, int]:
+    """Return the path of the main database, and SQLite's count of the changes of its schema."""
+    ((file,),) = ask("SELECT file FROM pragma_database_list WHERE name = 'main'")
+    ((version,),) = ask("PRAGMA main.schema_version")
+    return file, version
+
+
 def read_schema(ask: Ask) -> Schema:
     """
     Read what the main database holds.
@@ -167,7 +187,7 @@ def read_schema(ask: Ask) -> Schema:
     Args:
         ask: Runs a query of ours, past the wall if there is one.
     """
-    ((version,),) = ask("PRAGMA main.schema_version")
+    file, version = state_of(ask)
     kinds: dict[str, str] = dict(ask("SELECT name, type FROM pragma_table_list WHERE schema = 'main'"))
     keys: dict[str, list[str]] = {}
     for table, column in ask(
@@ -188,4 +208,4 @@ def read_schema(ask: Ask) -> Schema:
         Trigger(name, spelled.get(folded(table), table), sql)
         for name, table, sql in ask("SELECT name, tbl_name, sql FROM main.sqlite_master WHERE type = 'trigger'")
     )
-    return Schema(version, kinds, keys, foreign_keys, triggers)
+    return Schema(file, version, kinds, keys, foreign_keys, triggers)

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from partywall.errors import SetupError
+from partywall.errors import RefusedStatementError, SetupError
 from partywall.rows.sqlite.authorizer import Gate
 from partywall.rows.sqlite.connection import WalledConnection
-from partywall.rows.sqlite.schema import Ask, Schema, read_schema
+from partywall.rows.sqlite.schema import Ask, Schema, read_schema, state_of
 from partywall.rows.sqlite.seals import Seals
 from partywall.rows.sqlite.views import Fence
 from partywall.tables import TableDescription, Tables, Visible
@@ -100,9 +100,9 @@ class SqliteWall:
         self._test(gate, ask)
 
     def _known_schema(self, ask: Ask) -> Schema:
-        ((version,),) = ask("PRAGMA main.schema_version")
+        state = state_of(ask)
         with self._lock:
-            if self._schema is None or self._schema.version != version:
+            if self._schema is None or (self._schema.file, self._schema.version) != state:
                 self._schema = read_schema(ask)
             return self._schema
 
@@ -137,7 +137,7 @@ class SqliteWall:
         return name
 
     def _test(self, gate: Gate, ask: Ask) -> None:
-        """Ask every view for rows of a tenant that cannot be; SQLite names what is missing."""
+        """Ask every view for rows of a tenant that cannot be, and every table for any row."""
         gate.tenant = secrets.token_bytes(16)
         try:
             for each in self.tables.by_name.values():
@@ -147,7 +147,12 @@ class SqliteWall:
                 seen = ask(f'SELECT 1 FROM "{name}" WHERE "{column}" IS NOT NULL LIMIT 1')  # noqa: S608  # quoted
                 if seen:
                     raise SetupError(f"the row wall shows rows of {each.key} to a tenant that does not exist.")
-        except sqlite3.Error as error:
+                try:
+                    ask(f'SELECT 1 FROM main."{name}" LIMIT 1')  # noqa: S608  # quoted
+                except RefusedStatementError:
+                    continue
+                raise SetupError(f"the row wall lets the table {each.key} be read past its view.")
+        except (sqlite3.Error, RefusedStatementError) as error:
             raise SetupError(f"the row wall cannot be put up on this database: {error}") from error
         finally:
             gate.tenant = None
