@@ -397,6 +397,14 @@ def test_a_name_that_stands_for_another_table_is_found(wall: Walled) -> None:
         assert "stands for another table" in wall.complaint(connection)
 
 
+def test_an_unscoped_session_that_would_meet_the_view_is_found(wall: Walled) -> None:
+    with wall.connection() as connection:
+        wall.become(connection, wall.unscoped_role)
+        with pytest.raises(SetupError, match="stands for the view") as caught:
+            verify(connection, wall.tables, wall.wall, unscoped=True)
+        assert f"ALTER ROLE {wall.unscoped_role} SET search_path = partywall_base, public" in str(caught.value)
+
+
 def test_the_canary_sees_a_row_whatever_the_catalogs_say(wall: Walled) -> None:
     with wall.connection() as connection:
         wall.become(connection, wall.role)
