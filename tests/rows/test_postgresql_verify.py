@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from partywall.errors import SetupError
-from partywall.rows.postgresql import drift
+from partywall.rows.postgresql import drift, surroundings
 from partywall.rows.postgresql.facts import ask
 from partywall.rows.postgresql.meant import meant
 from partywall.rows.postgresql.tenant import padded_keys, tenant_sql
@@ -261,8 +261,9 @@ def test_a_fault_is_found_and_its_remedy_mends_it(wall: Walled, fault: str) -> N
 
 
 def test_every_rule_has_a_fault() -> None:
-    tree = ast.parse(Path(drift.__file__).read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding"]
+    trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in (drift, surroundings)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding"]
     rules = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
 
     assert len(calls) > len(rules) > 15
