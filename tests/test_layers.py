@@ -46,6 +46,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rows.postgresql.tenant",),
     ("rows.postgresql.meant",),
     ("rows.postgresql.ddl", "rows.postgresql.facts"),
+    ("rows.postgresql.finding",),
+    ("rows.postgresql.surroundings",),
     ("rows.postgresql.drift",),
     ("rows.postgresql.verify",),
     ("rows.postgresql.self_test",),

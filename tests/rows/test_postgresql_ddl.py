@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -226,6 +227,86 @@ def test_without_policies_behind_it_a_view_lets_such_a_function_see_every_row(se
         for sql in (TELLS[1], TELLS[3]):
             with refused(connection, "seen"):
                 run(connection, sql)
+
+
+LOOKS = [
+    "SELECT query_to_xml('SELECT * FROM events', true, false, '')::text",
+    "SELECT table_to_xml('events', true, false, '')::text",
+    "SELECT table_to_xml('notes', true, false, '')::text",
+    "SELECT schema_to_xml('public', true, false, '')::text",
+    "SELECT query_to_xml('SELECT * FROM tenants', true, false, '')::text",
+    "SELECT word FROM ts_stat('SELECT to_tsvector(''simple'', what) FROM events')",
+    "SELECT * FROM ONLY templates",
+    "SELECT * FROM events TABLESAMPLE SYSTEM (100)",
+    "SELECT events FROM events",
+    "SELECT notes::text FROM notes",
+    "SELECT string_agg(what, ',') OVER () FROM events",
+    "TABLE notes",
+    "SELECT secret FROM tenants",
+    "CREATE TEMP TABLE mine AS SELECT * FROM events; SELECT * FROM mine",
+    "CREATE TEMP VIEW mine AS SELECT * FROM notes; SELECT * FROM mine",
+    "CREATE TEMP VIEW mine WITH (security_invoker) AS SELECT * FROM events; SELECT * FROM mine",
+    "CREATE FUNCTION pg_temp.mine() RETURNS SETOF events LANGUAGE sql SECURITY DEFINER AS 'SELECT * FROM events'; "
+    "SELECT * FROM pg_temp.mine()",
+    "WITH gone AS (DELETE FROM events RETURNING *) SELECT * FROM gone",
+    "SELECT most_common_vals::text, histogram_bounds::text FROM pg_stats WHERE tablename IN ('events', 'notes')",
+    "SELECT * FROM notes n FULL JOIN events e ON n.id = e.id",
+    "DECLARE c CURSOR FOR SELECT * FROM events; FETCH ALL FROM c",
+    "COPY templates TO STDOUT",
+    "COPY (SELECT * FROM notes) TO STDOUT",
+    "COPY (SELECT query_to_xml('TABLE events', true, false, '')) TO STDOUT",
+]
+
+
+@pytest.mark.parametrize("sql", LOOKS)
+def test_no_way_to_look_shows_another_tenants_row(wall: Walled, sql: str) -> None:
+    with wall.connection() as connection:
+        run(connection, "UPDATE events SET what = CASE tenant_id WHEN 1 THEN 'mine' ELSE 'theirs' END")
+        run(connection, "UPDATE templates SET name = CASE tenant_id WHEN 1 THEN 'mine' ELSE 'theirs' END WHERE id < 3")
+        run(connection, "SET LOCAL search_path = partywall_base, public")
+        run(connection, "UPDATE notes SET text = CASE tenant_id WHEN 1 THEN 'mine' ELSE 'theirs' END")
+        run(connection, "UPDATE tenants SET secret = CASE id WHEN 1 THEN 'mine' ELSE 'theirs' END")
+        run(connection, "ANALYZE events; ANALYZE notes; SET LOCAL search_path = public")
+        for tenant, seen, unseen in ((1, "mine", "theirs"), (2, "theirs", "mine")):
+            savepoint = connection.begin_nested()
+            wall.become(connection, wall.role, tenant=tenant)
+            try:
+                text = shown(connection, sql)
+            except psycopg.errors.FeatureNotSupported:
+                assert "xml" in sql  # the server was built without it
+                return
+            assert unseen not in text
+            assert seen in text or "pg_stats" in sql
+            savepoint.rollback()
+
+
+def shown(connection: Connection, sql: str) -> str:
+    """Return all that the last statement shows, as text."""
+    cursor = connection.connection.cursor()
+    if sql.startswith("COPY"):
+        with cursor.copy(sql) as copied:
+            return "".join(bytes(part).decode() for part in copied)
+    *first, last = sql.split("; ")
+    for statement in first:
+        cursor.execute(statement)
+    cursor.execute(last)
+    return str(cursor.fetchall())
+
+
+@pytest.mark.parametrize("mode", ["auto", "force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize("table", ["events", "notes"])
+def test_a_prepared_statement_serves_the_tenant_who_runs_it(
+    wall: Walled, sealed: Walled, mode: str, table: str
+) -> None:
+    for each in (wall, sealed):
+        with each.connection() as connection:
+            run(connection, f"SET LOCAL plan_cache_mode = {mode}")
+            each.become(connection, each.role)
+            run(connection, f"PREPARE seen AS SELECT DISTINCT tenant_id FROM {table}")
+            for tenant in (1, 2, 1, None, 2, 1, 1, 2):
+                text = token(connection, tenant=str(tenant)) if each.wall.is_sealed and tenant else tenant
+                run(connection, f"SET LOCAL partywall.tenant = '{text or ''}'")
+                assert rows(connection, "EXECUTE seen") == ([] if tenant is None else [(tenant,)])
 
 
 def test_an_upsert_on_a_key_that_tenants_share_answers_questions(as_one: Connection) -> None:

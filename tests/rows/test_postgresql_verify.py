@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from partywall.errors import SetupError
-from partywall.rows.postgresql import drift
+from partywall.rows.postgresql import drift, surroundings
 from partywall.rows.postgresql.facts import ask
 from partywall.rows.postgresql.meant import meant
 from partywall.rows.postgresql.tenant import padded_keys, tenant_sql
@@ -261,8 +261,9 @@ def test_a_fault_is_found_and_its_remedy_mends_it(wall: Walled, fault: str) -> N
 
 
 def test_every_rule_has_a_fault() -> None:
-    tree = ast.parse(Path(drift.__file__).read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding"]
+    trees = [ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")) for module in (drift, surroundings)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding"]
     rules = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
 
     assert len(calls) > len(rules) > 15
@@ -395,6 +396,14 @@ def test_a_name_that_stands_for_another_table_is_found(wall: Walled) -> None:
         wall.become(connection, wall.role)
         run(connection, "CREATE TEMP TABLE events (id int)")
         assert "stands for another table" in wall.complaint(connection)
+
+
+def test_an_unscoped_session_that_would_meet_the_view_is_found(wall: Walled) -> None:
+    with wall.connection() as connection:
+        wall.become(connection, wall.unscoped_role)
+        with pytest.raises(SetupError, match="stands for the view") as caught:
+            verify(connection, wall.tables, wall.wall, unscoped=True)
+        assert f"ALTER ROLE {wall.unscoped_role} SET search_path = partywall_base, public" in str(caught.value)
 
 
 def test_the_canary_sees_a_row_whatever_the_catalogs_say(wall: Walled) -> None:

@@ -123,12 +123,16 @@ class Walled:
     def complaint(self, connection: Connection, *, unscoped: bool = False) -> str:
         """Return what the self-test says to the role; "" if it passes."""
         self.become(connection, self.unscoped_role if unscoped else self.role)
+        if unscoped:
+            run(connection, "SET LOCAL search_path = partywall_base, public")
         try:
             verify(connection, self.tables, self.wall, unscoped=unscoped)
         except SetupError as error:
             return str(error)
         finally:
             self.become(connection, None)
+            if unscoped:
+                run(connection, "RESET search_path")
         return ""
 
     def drift(self, connection: Connection) -> list[Finding]:

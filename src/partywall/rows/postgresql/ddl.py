@@ -33,8 +33,8 @@ def row_wall_ddl(
     """
     Return what puts the row wall up; run it in one transaction, as the owner of the tables, after they exist.
 
-    The owner has to be a superuser, or a member of the unscoped role if the tenants table has public columns. A sealed
-    wall has its key in one of the statements: keep them out of logs and files.
+    If the tenants table has public columns, the owner has to own its schema too, and be a member of the unscoped role
+    that does not inherit from it. A sealed wall has its key in one of the statements: keep them out of logs and files.
 
     Args:
         tables: The tenancy's.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from partywall.rows.declaration import RowWall
-from partywall.rows.encoding import SETTING
 from partywall.rows.postgresql.ddl import (
     function_statements,
     grant_statements,
@@ -19,42 +17,17 @@ from partywall.rows.postgresql.ddl import (
     view_statements,
 )
 from partywall.rows.postgresql.facts import Facts, ask
+from partywall.rows.postgresql.finding import Finding, Rule, by_grantee, grantee_sql
 from partywall.rows.postgresql.meant import Meant, Policy, Relation, meant, quote
+from partywall.rows.postgresql.surroundings import ROLE_RULES, SURROUNDINGS_RULES, check_role
 from partywall.rows.postgresql.tenant import KEYS, SCHEMA, body, return_type, stored_tenant
 from partywall.tables import Tables
 
 __all__ = ["BREAKS_ONLY", "Finding", "find_drift", "findings", "unscoped_findings"]
 
-# The first minor release of each major one that has no known hole in row security, and why it is that one.
-# CVE-2025-8713: statistics of partitions, inheritance children and views showed rows that policies hide.
-OLDEST_RELEASES = {13: 130022, 14: 140019, 15: 150014, 16: 160010, 17: 170006}
 
 BREAKS_ONLY = frozenset({"missing privilege"})
 """Rules whose findings break the application and open nothing."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """
-    One thing that is not as it is meant to be.
-
-    Attributes:
-        rule: What is looked at.
-        subject: The table, role or function.
-        problem: What it is like, and what follows.
-        remedy: The SQL that mends it, or what to write in Python.
-    """
-
-    rule: str
-    subject: str
-    problem: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.problem}\n    {self.remedy.replace(chr(10), chr(10) + '    ')}"
-
-
-_Rule = Callable[[Meant, Facts], Iterable[Finding]]
 
 
 def find_drift(
@@ -82,87 +55,19 @@ def find_drift(
 def findings(whole: Meant, facts: Facts) -> list[Finding]:
     """Return what every rule finds. A superuser is everything at once, so nothing else is said of one."""
     if facts.role is None or facts.role["rolsuper"]:
-        return [*_check_role(whole, facts)]
-    return [finding for rule in _RULES for finding in rule(whole, facts)]
+        return [*check_role(whole, facts)]
+    return [finding for rule in (*ROLE_RULES, *_MADE_RULES, *SURROUNDINGS_RULES) for finding in rule(whole, facts)]
 
 
 def unscoped_findings(whole: Meant, facts: Facts) -> list[Finding]:
     """Return what is found for the unscoped role, which may see all rows, but is not to own or become anything."""
     if facts.role is None or facts.role["rolsuper"]:
-        return [*_check_role(whole, facts)]
-    return [finding for rule in _UNSCOPED_RULES for finding in rule(whole, facts)]
+        return [*check_role(whole, facts)]
+    return [finding for rule in (*ROLE_RULES, *_UNSCOPED_RULES) for finding in rule(whole, facts)]
 
 
 def _sql(statements: Iterable[str]) -> str:
     return "\n".join(f"{statement};" for statement in statements)
-
-
-def _check_version(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    version = int(facts.session["version"])
-    oldest = OLDEST_RELEASES.get(version // 10000, 0 if version >= 180000 else 999999)  # noqa: PLR2004  # 18.0
-    if version < oldest:
-        wanted = f"{oldest // 10000}.{oldest % 10000}" if version // 10000 in OLDEST_RELEASES else "15 or later"
-        yield Finding(
-            "version",
-            "server",
-            f"release {version // 10000}.{version % 10000} has known holes in row security (CVE-2025-8713 and older).",
-            f"Update the server to {wanted}.",
-        )
-
-
-def _check_role(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    role, name = facts.name, quote(facts.name)
-    if facts.role is None:
-        yield Finding(
-            "role", role, "there is no such role.", f"CREATE ROLE {name} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE;"
-        )
-        return
-    for attribute, word, consequence in (
-        ("rolsuper", "SUPERUSER", "no policy holds a superuser"),
-        ("rolbypassrls", "BYPASSRLS", "no policy holds it"),
-        ("rolcreaterole", "CREATEROLE", "it can make itself a member of stronger roles"),
-        ("rolreplication", "REPLICATION", "it can read every row from the log"),
-    ):
-        if facts.role[attribute]:
-            yield Finding("role", role, f"the role is {word}: {consequence}.", f"ALTER ROLE {name} NO{word};")
-
-
-def _check_stronger(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    role = facts.name
-    reasons = {
-        "super": "is a superuser",
-        "bypassrls": "has BYPASSRLS",
-        "createrole": "has CREATEROLE",
-        "replication": "has REPLICATION",
-        "predefined": "is one of PostgreSQL's own, with privileges beyond tables",
-        "unscoped": "sees the rows of all tenants",
-        "owns": "owns a table of the wall, its schema or the database",
-    }
-    for other in facts.stronger:
-        if other["name"] == role:
-            if other["owns"]:
-                yield Finding(
-                    "owner",
-                    role,
-                    "the role owns a table of the wall, its schema or the database: it can take policies away.",
-                    f"REASSIGN OWNED BY {quote(role)} TO {_owner(facts)};",
-                )
-            continue
-        why = [reason for key, reason in reasons.items() if other[key]]
-        if why:
-            yield Finding(
-                "stronger role",
-                role,
-                f"the role can become {other['name']}, which {' and '.join(why)}.",
-                f"REVOKE {', '.join(map(quote, other['through'] or [other['name']]))} FROM {quote(role)};",
-            )
-
-
-def _owner(facts: Facts) -> str:
-    """Return who owns the other tables of the wall, as SQL."""
-    owners = [str(fact["owner"]) for fact in facts.relations.values() if fact["kind"] != "v"]
-    others = [owner for owner in owners if owner != facts.name]
-    return quote(others[0]) if others else "the_role_that_runs_migrations"
 
 
 def _tables(whole: Meant, facts: Facts) -> Iterator[tuple[Relation, dict[str, Any]]]:
@@ -326,10 +231,10 @@ def _check_grants(whole: Meant, facts: Facts) -> Iterator[Finding]:
     for relation, fact in _tables(whole, facts):
         wanted = relation.privileges.get(role, frozenset())
         make = view_statements if relation.is_view else grant_statements
-        for grantee, privileges in _by_grantee(fact["grants"]):
+        for grantee, privileges in by_grantee(fact["grants"]):
             excess = privileges - (wanted if grantee == role else frozenset())
             if excess:
-                revoke = f"REVOKE {', '.join(sorted(excess))} ON {relation.sql} FROM {_grantee(grantee)};"
+                revoke = f"REVOKE {', '.join(sorted(excess))} ON {relation.sql} FROM {grantee_sql(grantee)};"
                 if relation.owner is not None:  # who may revoke, and nobody else
                     revoke = _sql(view_statements(whole, relation))
                 yield Finding(
@@ -360,114 +265,6 @@ def _check_usage(whole: Meant, facts: Facts) -> Iterator[Finding]:
             schema,
             f"{facts.name} may not use the schema.",
             f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(facts.name)};",
-        )
-
-
-def _by_grantee(grants: list[dict[str, str]]) -> Iterator[tuple[str, frozenset[str]]]:
-    for grantee in dict.fromkeys(each["grantee"] for each in grants):
-        yield grantee, frozenset(each["privilege"] for each in grants if each["grantee"] == grantee)
-
-
-def _grantee(name: str) -> str:
-    return name if name == "PUBLIC" else quote(name)
-
-
-def _grantees(grants: list[dict[str, str]]) -> str:
-    return ", ".join(_grantee(name) for name, _ in _by_grantee(grants))
-
-
-def _check_relatives(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for table in facts.relatives:
-        yield Finding(
-            "partition",
-            table["name"],
-            "a partition, child or parent of a table of the wall can be used by its own name, past the policies.",
-            f"REVOKE ALL ON {table['name']} FROM {_grantees(table['grants'])};",
-        )
-
-
-def _check_undeclared(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for table in facts.undeclared:
-        yield Finding(
-            "undeclared table",
-            table["name"],
-            "it has a tenant column, but the tenancy does not know it, so nothing confines its rows.",
-            f"REVOKE ALL ON {table['name']} FROM {_grantees(table['grants'])};",
-        )
-
-
-def _check_defaults(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for default in facts.defaults:
-        schema = "" if default["schema"] is None else f" IN SCHEMA {quote(default['schema'])}"
-        yield Finding(
-            "default privileges",
-            default["grantee"],
-            "new tables and partitions are open to it before they have a policy.",
-            f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(default['grantor'])}{schema} "
-            f"REVOKE ALL ON TABLES FROM {_grantee(default['grantee'])};",
-        )
-
-
-def _check_settings(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for place in facts.settings:
-        role, database = place["role"], place["database"]
-        if role is None:
-            remedy = f"ALTER DATABASE {quote(str(database))} RESET {SETTING};"
-        else:
-            remedy = f"ALTER ROLE {quote(role)}{f' IN DATABASE {quote(database)}' if database else ''} RESET {SETTING};"
-        yield Finding(
-            "setting", SETTING, "it has a value from the start, so nobody's statements are a tenant's.", remedy
-        )
-
-
-def _check_readers(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for reader in facts.readers:
-        grantees = _grantees(reader["grants"])
-        if reader["kind"] == "m":
-            yield Finding(
-                "materialised view",
-                reader["name"],
-                "it holds rows of all tenants, and takes no policy.",
-                f"REVOKE ALL ON {reader['name']} FROM {grantees};",
-            )
-        elif reader["kind"] == "v" and not {"security_invoker=true", "security_invoker=on"} & {*reader["options"]}:
-            remedy = f"ALTER VIEW {reader['name']} SET (security_invoker = true);"
-            if int(facts.session["version"]) < 150000:  # noqa: PLR2004  # the release that brought it
-                remedy = f"REVOKE ALL ON {reader['name']} FROM {grantees};"
-            yield Finding(
-                "view of its owner", reader["name"], "it reads tables of the wall with its owner's rights.", remedy
-            )
-
-
-def _check_definers(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for function in facts.definers:
-        kind = "PROCEDURE" if function["kind"] == "p" else "FUNCTION"
-        grantees = ", ".join(map(_grantee, function["grants"] or [facts.name]))
-        yield Finding(
-            "definer",
-            function["name"],
-            f"it is SECURITY DEFINER: it runs with the rights of {function['owner']}, who may use tables of the wall.",
-            f"REVOKE EXECUTE ON {kind} {function['name']} FROM {grantees};",
-        )
-
-
-def _check_leakproof(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for name in facts.leakproof:
-        yield Finding(
-            "leakproof",
-            name,
-            "it is LEAKPROOF, so it sees rows before policies hide them.",
-            f"ALTER FUNCTION {name} NOT LEAKPROOF;",
-        )
-
-
-def _check_creates(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    for place in facts.creates:
-        yield Finding(
-            "create",
-            place["name"],
-            f"{place['grantee']} may create in this {place['what'].lower()}: operators, tables that hide the wall's.",
-            f"REVOKE CREATE ON {place['what']} {place['name']} FROM {_grantee(place['grantee'])};",
         )
 
 
@@ -505,25 +302,13 @@ def _check_keys(whole: Meant, facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "keys", KEYS, "the table of the keys is missing.", "Run row_wall_ddl() again."
         )  # no key in errors
-    for grantee, _ in _by_grantee(facts.keys or []):
+    for grantee, _ in by_grantee(facts.keys or []):
         yield Finding(
-            "keys", KEYS, f"{grantee} may read or write the keys.", f"REVOKE ALL ON {KEYS} FROM {_grantee(grantee)};"
+            "keys", KEYS, f"{grantee} may read or write the keys.", f"REVOKE ALL ON {KEYS} FROM {grantee_sql(grantee)};"
         )
 
 
-def _check_revoked(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    if "set_config" in whole.wall.revoke and facts.set_config:
-        remedy = "REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC;"
-        yield Finding("revoked", "set_config", f"{facts.name} may call it.", remedy)
-    if "temp" in whole.wall.revoke and facts.temp:
-        remedy = f"REVOKE TEMPORARY ON DATABASE {quote(facts.session['database'])} FROM PUBLIC;"
-        yield Finding("revoked", "temporary tables", f"{facts.name} may make them.", remedy)
-
-
-_RULES: tuple[_Rule, ...] = (
-    _check_version,
-    _check_role,
-    _check_stronger,
+_MADE_RULES: tuple[Rule, ...] = (
     _check_function,
     _check_keys,
     _check_presence,
@@ -534,21 +319,10 @@ _RULES: tuple[_Rule, ...] = (
     _check_views,
     _check_grants,
     _check_usage,
-    _check_relatives,
-    _check_undeclared,
-    _check_defaults,
-    _check_settings,
-    _check_readers,
-    _check_definers,
-    _check_leakproof,
-    _check_creates,
-    _check_revoked,
 )
+"""About what we have made ourselves; the first ones first, since their remedies are what the others rest on."""
 
-_UNSCOPED_RULES: tuple[_Rule, ...] = (
-    _check_version,
-    _check_role,
-    _check_stronger,
+_UNSCOPED_RULES: tuple[Rule, ...] = (
     _check_function,
     _check_keys,
     _check_presence,

@@ -47,7 +47,9 @@ def verify(
     found = [*_who(facts, role)]
     everything = unscoped_findings(whole, facts) if unscoped else findings(whole, facts)
     found += [each for each in everything if each.rule not in BREAKS_ONLY]
-    if not found and not unscoped:  # else the rest would say the same again, or fail
+    if not found and unscoped:
+        found = [*_search_path(whole, facts)]
+    elif not found:  # else the rest would say the same again, or fail
         found = [*_session(whole, facts), *_seal(connection, whole, facts), *canary(connection, whole, facts)]
     if found:
         raise SetupError(
@@ -79,6 +81,22 @@ def _session(whole: Meant, facts: Facts) -> Iterator[Finding]:
                 relation.sql,
                 f"the name {relation.name} stands for another table, or none, in this session.",
                 f"ALTER ROLE {quote(whole.role)} SET search_path = {quote(relation.schema)};",
+            )
+
+
+def _search_path(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    """Yield the tables that an unscoped session would look for behind a view that shows it nothing."""
+    for relation in whole.relations:
+        if (
+            relation.schema == whole.wall.base_schema
+            and not facts.relations[relation.schema, relation.name]["resolves"]
+        ):
+            path = f"{quote(relation.schema)}, {quote(whole.default_schema)}"
+            yield Finding(
+                "search path",
+                relation.sql,
+                f"the name {relation.name} stands for the view that confines a tenant, not for the table.",
+                f"ALTER ROLE {quote(facts.name)} SET search_path = {path};",
             )
 
 
