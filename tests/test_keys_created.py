@@ -322,6 +322,28 @@ def test_ddl_events_of_the_application_fire_for_the_tables_of_the_database(url: 
     ]
 
 
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_keys_that_the_application_adds_after_a_table_are_those_of_the_database(
+    new_postgresql: NewDatabase, *, is_guarded: bool
+) -> None:
+    """As SQLAlchemy's documentation shows it: the key is left out of CREATE TABLE, and added by a listener."""
+    url = new_postgresql()
+    tenancy = _models()
+    with created(tenancy, url) as plain:
+        expected = keys_in(plain)
+    tasks, projects = (tenancy.metadata[0].tables[name] for name in ("tasks", "projects"))
+    for table in (tasks, projects):
+        kinds = (ForeignKeyConstraint, UniqueConstraint)
+        for constraint in [each for each in table.constraints if isinstance(each, kinds)]:
+            event.listen(table, "after_create", AddConstraint(constraint))
+    with opened(url) as plain:
+        with guarded(tenancy, url) as engine:
+            tenancy.create_all(engine if is_guarded else plain)
+        assert keys_in(plain) == expected
+        for table in (tasks, projects):
+            table.drop(plain)
+
+
 def test_triggers_of_sqlite_come_back_with_a_table_that_is_created_again(new_sqlite: NewDatabase) -> None:
     tenancy = _models()
     projects, tasks = (tenancy.metadata[0].tables[name] for name in ("projects", "tasks"))

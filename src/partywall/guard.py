@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
-from sqlalchemy.schema import CreateTable, MetaData
+from sqlalchemy.schema import MetaData
 from sqlalchemy.sql import visitors
 
 from partywall.errors import NoTenantError, PartywallError, RefusedStatementError, SetupError, TenantChangedError
@@ -479,28 +479,13 @@ class _UnscopableConnection(_GuardedConnection):
     def _execute_ddl(self, ddl: Any, *args: Any, **kw: Any) -> Any:
         element = getattr(ddl, "element", None)
         if self._is_of_the_tenancy(element):
-            ddl = _for_the_database(ddl, self.guard.physical())
+            ddl = self.guard.physical().ddl(ddl)
         return super()._execute_ddl(ddl, *args, **kw)
 
     def _is_of_the_tenancy(self, element: Any) -> bool:
         table = getattr(element, "table", element)  # of a constraint or an index
         metadata = table.metadata if isinstance(table, Table) else table
         return any(metadata is each for each in self.guard.metadata)
-
-
-def _for_the_database(ddl: Any, physical: Physical) -> Any:
-    """Return a DDL element about a logical table, constraint or index as one about the physical one."""
-    element = physical.of(ddl.element)
-    if isinstance(ddl, CreateTable):
-        keys = ddl.include_foreign_key_constraints
-        return CreateTable(
-            element,
-            include_foreign_key_constraints=None if keys is None else [physical.of(key) for key in keys],
-            if_not_exists=ddl.if_not_exists,
-        )
-    changed = copy.copy(ddl)
-    changed.element = element
-    return changed
 
 
 def guard_engine(

@@ -6,6 +6,7 @@ One pure function: nothing is connected, and the logical metadata is left as it 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
-from sqlalchemy.schema import DDL
+from sqlalchemy.schema import DDL, AddConstraint, CreateTable, SchemaItem
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement, conv
 
@@ -47,6 +48,20 @@ class Physical:
     def of(self, item: Any) -> Any:
         """Return what stands in the database for *item*; itself if it is none of the tenancy's."""
         return self.counterparts.get(item, item)
+
+    def ddl(self, ddl: Any) -> Any:
+        """Return a DDL element about a logical table, constraint or index as one about the physical one."""
+        element = self.of(ddl.element)
+        if isinstance(ddl, CreateTable):
+            keys = ddl.include_foreign_key_constraints
+            return CreateTable(
+                element,
+                include_foreign_key_constraints=None if keys is None else [self.of(key) for key in keys],
+                if_not_exists=ddl.if_not_exists,
+            )
+        changed = copy.copy(ddl)
+        changed.element = element
+        return changed
 
 
 def physical_metadata(
@@ -95,7 +110,11 @@ def physical_metadata(
     references.finish()
     for table, physical in pairs:
         _leave_out_indexes(table, physical, counterparts)
-    return Physical(copies, counterparts)
+    made = Physical(copies, counterparts)
+    for item in counterparts.values():
+        if isinstance(item, (MetaData, Table)):
+            _redirect_listeners(item, made)
+    return made
 
 
 def _empty_copy(metadata: MetaData) -> MetaData:
@@ -138,6 +157,18 @@ def _without_keys(table: Table, metadata: MetaData) -> Table:
 def _take_listeners(source: Any, target: Any) -> None:
     """Let the application's own listeners to DDL hear of the copy, which is what is created and dropped."""
     target.dispatch._update(source.dispatch, only_propagate=False)
+
+
+def _redirect_listeners(item: MetaData | Table, physical: Physical) -> None:
+    """Let DDL that is to run with a table, as ``AddConstraint``, be about what stands in the database."""
+    for name in ("before_create", "after_create", "before_drop", "after_drop"):
+        listeners = getattr(item.dispatch, name).listeners
+        for place, listener in enumerate(listeners):
+            element = getattr(listener, "element", None)
+            if isinstance(element, SchemaItem) and element in physical.counterparts:
+                listeners[place] = physical.ddl(listener)
+                if isinstance(listener, AddConstraint):  # which has told the key to stay out of CREATE TABLE
+                    physical.of(element)._create_rule = element._create_rule  # type: ignore[attr-defined]  # private
 
 
 class _Keys:
