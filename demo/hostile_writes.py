@@ -285,7 +285,7 @@ def insert_from_select_of_theirs(session: Session, other: int) -> Sequence[Any]:
         Supplier.tenant_id == other
     )
     names = ["tenant_id", "s_suppkey", *(each.key for each in _rest_of_supplier())]
-    return [changed(session, insert(Supplier).from_select(names, copied))]
+    return plain(session.execute(insert(Supplier).from_select(names, copied).returning(Supplier.s_phone)))
 
 
 def _rest_of_supplier() -> list[Any]:
