@@ -288,6 +288,23 @@ def test_a_script_is_held_to_the_same(databases: Databases, connection: WalledCo
     assert databases.picture() == before
 
 
+def test_a_string_that_says_one_thing_and_sends_another_is_read_as_it_is_sent(connection: WalledConnection) -> None:
+    class Disguised(str):
+        __slots__ = ()
+
+        def lower(self) -> str:
+            return "select 1"
+
+        def __getitem__(self, _key: Any) -> str:
+            return next(iter(connection.partywall_seals.targets))
+
+    for sql in ("EXPLAIN SELECT * FROM customers", "SELECT count(*) FROM main.tags NATURAL JOIN main.customers"):
+        with pytest.raises(RefusedStatementError):
+            connection.execute(Disguised(sql))
+    with pytest.raises(RefusedStatementError):
+        connection.execute(Disguised("DELETE FROM main.customers"))
+
+
 def test_several_executions_are_held_to_the_same(connection: WalledConnection) -> None:
     with pytest.raises(RefusedStatementError):
         connection.executemany("DELETE FROM main.customers WHERE id = ?", [(101,), (201,)])

@@ -548,6 +548,20 @@ def test_an_engine_that_was_refused_can_be_guarded_without_the_wall() -> None:
     assert tenancy().guard(engine) is engine
 
 
+@pytest.mark.parametrize("sql", ["SELECT * FROM tasks", "UPDATE tasks SET title = 'x'", "DELETE FROM tasks"])
+@pytest.mark.parametrize("words", ["EXPLAIN", "EXPLAIN QUERY PLAN"])
+def test_explain_is_refused_though_the_tenancy_allows_it(path: Path, words: str, sql: str) -> None:
+    """It would show the names that the wall keeps secret."""
+    engine = tenancy(rows=RowWall(), diagnostics=True).guard(create_engine(f"sqlite:///{path}"))
+
+    with (
+        tenant("a"),
+        engine.connect() as connection,
+        pytest.raises(RefusedStatementError, match=r"keeps secret"),
+    ):
+        connection.execute(text(f"{words} {sql}")).all()
+
+
 # The oracles that a write would be: what it reads beside its table, it reads through the views.
 
 
