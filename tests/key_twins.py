@@ -49,12 +49,14 @@ class KeyWorld:
         name: ``"sqlite"`` or ``"postgresql"``.
         many: Guarded engine of the database of many tenants; may be used unscoped.
         plain: Unguarded engine of the same database.
+        ids_repeat: Whether the tenant is in the primary keys of customers and the like.
         reads, writes: The guarded engine and the twin of each tenant.
     """
 
     name: str
     many: Engine
     plain: Engine
+    ids_repeat: bool
     reads: dict[int, Twins]
     writes: dict[int, WriteTwins]
 
@@ -71,7 +73,10 @@ def key_world(setting: Setting, new_database: Callable[[], URL]) -> Iterator[Key
     try:
         reads = {tenant_id: Twins(many, engine, tenant_id) for tenant_id, engine in alone.items()}
         writes = {tenant_id: WriteTwins(many, engine, tenant_id) for tenant_id, engine in alone.items()}
-        yield KeyWorld(url.get_backend_name(), many, plain, reads, writes)
+        name = url.get_backend_name()
+        description = tenancy.describe(name).find(None, "customers")
+        assert description is not None
+        yield KeyWorld(name, many, plain, description.ids_repeat, reads, writes)
     finally:
         for engine in (plain, many, *alone.values()):
             engine.dispose()

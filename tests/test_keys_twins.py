@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from partywall.testing import DifferenceError
 from tests import units_of_work
 from tests.conftest import NewDatabase
 from tests.key_twins import SETTINGS, TWIN_TENANTS, KeyWorld, key_world
@@ -27,10 +29,16 @@ __all__ = ["units_of_work"]  # it fills WRITES
 
 ALL = bool(os.environ.get("PARTYWALL_ALL"))
 
+# What PostgreSQL refuses where the tenant is in the primary key (docs/keys.md). Each must be: an answer ends its entry.
+LOST_WITH_TENANT_FIRST = frozenset({"group_by_primary_key"})
+
 
 def share(names: Any, step: int) -> list[str]:
     """Return each *step*-th name."""
     return list(names)[:: 1 if ALL else step]
+
+
+AWKWARD_NAMES = sorted({*share({**AWKWARD["sqlite"], **AWKWARD["postgresql"]}, 3), *LOST_WITH_TENANT_FIRST})
 
 
 @pytest.fixture(scope="module", params=SETTINGS)
@@ -60,7 +68,7 @@ def test_a_load_gives_what_it_gives_the_tenant_alone(world: KeyWorld, name: str)
         assert world.reads[tenant_id].compare(LOADS[name]).error is None
 
 
-@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("name", share(WRITES, 2))
 def test_a_write_does_what_it_does_for_the_tenant_alone(world: KeyWorld, name: str) -> None:
     write = WRITES[name]
     if write.only not in (None, world.name):
@@ -91,14 +99,24 @@ def test_most_writes_are_not_refused_by_the_keys(world: KeyWorld) -> None:
 
 
 @pytest.mark.parametrize("door", ["text", "driver"])
-@pytest.mark.parametrize("name", share({**AWKWARD["sqlite"], **AWKWARD["postgresql"]}, 3))
+@pytest.mark.parametrize("name", AWKWARD_NAMES)
 def test_text_gives_what_it_gives_the_tenant_alone(world: KeyWorld, name: str, door: str) -> None:
     each = AWKWARD[world.name].get(name)
     if each is None:
         pytest.skip("of another database")
-    if name not in REFUSED_AWKWARD[world.name]:
-        of_writes: Any = _WithTwins(world)
+    of_writes: Any = _WithTwins(world)
+    if name in LOST_WITH_TENANT_FIRST and world.ids_repeat:
+        with pytest.raises(DifferenceError, match="ProgrammingError"):
+            compare(of_writes, 1, run_of(of_writes, each, door))
+    elif name not in REFUSED_AWKWARD[world.name]:
         assert compare(of_writes, 1, run_of(of_writes, each, door), ordered=each.ordered).refusal is None
+
+
+def test_grouping_by_the_key_of_the_database_works_with_tenant_first(world: KeyWorld) -> None:
+    """The way out of what is lost: to name the tenant, too."""
+    statement = text("SELECT c.id, c.name, count(*) FROM customers c GROUP BY c.tenant_id, c.id")
+
+    assert world.reads[1].run_among_many(lambda session: session.execute(statement).all()).error is None
 
 
 class _WithTwins:
