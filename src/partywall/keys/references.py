@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -53,6 +52,10 @@ class References:
         self.tables, self.dialect, self.counterparts = tables, tables.dialect, counterparts
         self.has_column_lists = server_version is None or server_version >= COLUMN_LISTS_SINCE
         self.tenants = next((each for each in tables.by_name.values() if each.kind is Kind.TENANTS), None)
+        self._by_name: dict[tuple[str | None, str], list[Table]] = {}
+        for each in counterparts.values():
+            if isinstance(each, Table):
+                self._by_name.setdefault((each.schema, each.name), []).append(each)
         self._derived: list[ForeignKeyConstraint] = []  # logical ones, for the check for cycles
         self._triggers: list[tuple[ForeignKeyConstraint, str, list[str] | None]] = []
 
@@ -195,13 +198,12 @@ class References:
 
     def _ensure_unique(self, referenced: list[Column[Any]], target: TableDescription) -> None:
         """See to it that the database has a unique key with the tenant for a reference to use."""
-        wanted = {str(target.tenant_column), *(each.name for each in referenced)}
-        for logical, physical in self.counterparts.items():
-            is_target = isinstance(logical, Table) and (logical.schema, logical.name) == (target.schema, target.name)
-            # It may stand in several MetaData, of which the first creates it.
-            if is_target and not any(wanted == unique for unique in _unique_keys(physical)):
+        names = (str(target.tenant_column), *(each.name for each in referenced))
+        wanted = set(names)
+        for physical in self._by_name[target.schema, target.name]:  # of several MetaData the first creates it
+            if not any(wanted == unique for unique in _unique_keys(physical)):
                 columns = {each.name: each for each in physical.columns if each.name in wanted}
-                ordered = [columns[name] for name in (target.tenant_column, *(each.name for each in referenced))]
+                ordered = [columns[name] for name in names]
                 name = conv(f"uq_{physical.name}_{'_'.join(each.name for each in ordered)}")
                 physical.append_constraint(UniqueConstraint(*ordered, name=name))
 
@@ -271,19 +273,10 @@ class References:
         tenant_column = self._column(physical, source)
         if any(list(each.columns) == [tenant_column] for each in physical.foreign_key_constraints):
             return
-        tenants = self._physical_tenants_table
+        tenants = self._by_name[target.schema, target.name][0]
         name = conv(f"fk_{physical.name}_{tenant_column.name}_{tenants.name}")
         key = ForeignKeyConstraint([tenant_column], [self._column(tenants, target)], name=name)
         physical.append_constraint(key)
-
-    @functools.cached_property
-    def _physical_tenants_table(self) -> Table:
-        found: Table = next(
-            made
-            for table, made in self.counterparts.items()
-            if isinstance(table, Table) and self._describe(table).kind is Kind.TENANTS
-        )
-        return found
 
     def _made(
         self,
