@@ -98,10 +98,9 @@ class Guard:
         if isinstance(scope, Unscoped) and self.audit is not None:
             self.audit(scope)
 
-    @property
-    def has_row_wall(self) -> bool:
-        """Whether the database holds whatever is sent to the tenant: there is a row wall, and it passed its test."""
-        is_tested = self.self_test is not None and self.self_test.has_passed and not self.allow_unscoped
+    def has_row_wall(self, pooled: Any) -> bool:
+        """Whether the database holds what a connection sends to the tenant: there is a row wall, and it has passed."""
+        is_tested = self.self_test is not None and not self.allow_unscoped and self.self_test.holds(pooled)
         return is_tested or self.vocabulary.is_walled
 
     def verify(self, bind: Engine | Connection) -> None:
@@ -109,8 +108,13 @@ class Guard:
         Run the self-test of the row wall.
 
         Raises:
-            SetupError: It does not hold, or there is none.
+            SetupError: It does not hold, or there is none; or *bind* is a connection in a transaction.
         """
+        if isinstance(bind, Connection) and bind.in_transaction():
+            raise SetupError(
+                "verify() would end the transaction that has begun on this connection.\n"
+                "Verify first, or on a connection of its own: tenancy.verify(engine)"
+            )
         if self.self_test is None and not self.vocabulary.is_walled:
             raise SetupError(
                 "no row wall holds this engine: on SQLite those that may be used unscoped have none, and see all rows."
@@ -203,10 +207,12 @@ class _GuardedConnection(Connection):
         """
         if not isinstance(self.pinned_scope(), Tenant):
             raise NoTenantError("no tenant is in scope, and a text that was vouched for needs one.", vouched.statement)
-        if not self.guard.has_row_wall:
+        if not self.guard.has_row_wall(self._dbapi_connection):
             raise RefusedStatementError(
                 "nobody can vouch for a statement here: it would be scoped by the database alone, and no row wall "
-                "holds this engine.\nDeclare one, Tenancy(..., rows=RowWall(...)), and guard without allow_unscoped.",
+                "that has passed its test holds this connection.\n"
+                "Declare one, Tenancy(..., rows=RowWall(...)), guard without allow_unscoped, and where self_test=False "
+                "verify each server: tenancy.verify(engine)",
                 vouched.statement,
             )
         audit_log.warning("vouched: %s", vouched.reason, extra={"reason": vouched.reason})
@@ -544,7 +550,7 @@ def guard_engine(
     if rows is not None and dialect.name == "postgresql":
         guard.self_test = SelfTest(sync_engine, vocabulary.tables, rows, unscoped=allow_unscoped)
         guard.tests_itself = rows.self_test
-        if rows.self_test and not allow_unscoped:
+        if not allow_unscoped:
             event.listen(sync_engine, "connect", guard.self_test.meet)
     dialect.partywall_guard = guard
     if checker:
