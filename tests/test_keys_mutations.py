@@ -61,8 +61,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "the_extension_for_exclude": ("physical", "if keys.needs_btree_gist and", "if False and"),
     "the_tenant_in_primary_keys": (
         "physical",
-        "PrimaryKeyConstraint(self.tenant, *keys,",
-        "PrimaryKeyConstraint(*keys,",
+        "keys.insert(0, self.tenant)",
+        "pass",
     ),
     "what_is_declared_global": ("physical", " and not is_global(key)", ""),
     "the_layout_as_written": ("physical", " and self.description.layout is not Layout.AS_WRITTEN", ""),

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from partywall.testing import DifferenceError
 from partywall._compat import SQLALCHEMY_21
+from partywall.testing import DifferenceError
 from tests import units_of_work
 from tests.conftest import NewDatabase
 from tests.key_twins import SETTINGS, TWIN_TENANTS, KeyWorld, key_world

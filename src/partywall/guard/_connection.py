@@ -76,10 +76,12 @@ class GuardedConnection(Connection):
         """
         if not isinstance(self.pinned_scope(), Tenant):
             raise NoTenantError("no tenant is in scope, and a text that was vouched for needs one.", vouched.statement)
-        if not self.guard.has_row_wall:
+        if not self.guard.has_row_wall(self._dbapi_connection):
             raise RefusedStatementError(
                 "nobody can vouch for a statement here: it would be scoped by the database alone, and no row wall "
-                "holds this engine.\nDeclare one, Tenancy(..., rows=RowWall(...)), and guard without allow_unscoped.",
+                "that has passed its test holds this connection.\n"
+                "Declare one, Tenancy(..., rows=RowWall(...)), guard without allow_unscoped, and where self_test=False "
+                "verify each server: tenancy.verify(engine)",
                 vouched.statement,
             )
         audit_log.warning("vouched: %s", vouched.reason, extra={"reason": vouched.reason})

@@ -70,10 +70,9 @@ class Guard:
         if isinstance(scope, Unscoped) and self.audit is not None:
             self.audit(scope)
 
-    @property
-    def has_row_wall(self) -> bool:
-        """Whether the database holds whatever is sent to the tenant: there is a row wall, and it passed its test."""
-        is_tested = self.self_test is not None and self.self_test.has_passed and not self.allow_unscoped
+    def has_row_wall(self, pooled: Any) -> bool:
+        """Whether the database holds what a connection sends to the tenant: there is a row wall, and it has passed."""
+        is_tested = self.self_test is not None and not self.allow_unscoped and self.self_test.holds(pooled)
         return is_tested or self.vocabulary.is_walled
 
     def verify(self, bind: Engine | Connection) -> None:
@@ -81,8 +80,13 @@ class Guard:
         Run the self-test of the row wall.
 
         Raises:
-            SetupError: It does not hold, or there is none.
+            SetupError: It does not hold, or there is none; or *bind* is a connection in a transaction.
         """
+        if isinstance(bind, Connection) and bind.in_transaction():
+            raise SetupError(
+                "verify() would end the transaction that has begun on this connection.\n"
+                "Verify first, or on a connection of its own: tenancy.verify(engine)"
+            )
         if self.self_test is None and not self.vocabulary.is_walled:
             raise SetupError(
                 "no row wall holds this engine: on SQLite those that may be used unscoped have none, and see all rows."

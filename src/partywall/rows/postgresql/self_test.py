@@ -21,23 +21,24 @@ _WHICH_SERVER = (
 )
 
 
-class SelfTest:
-    """
-    The self-test of one engine.
+_SERVER = "partywall.server"  # in the info of a pooled connection: which it has met
 
-    Attributes:
-        has_passed: Whether the wall held when it was tested last.
-    """
+
+class SelfTest:
+    """The self-test of one engine, and the servers that have passed it."""
 
     def __init__(self, engine: Engine, tables: Tables, wall: RowWall, *, unscoped: bool) -> None:
-        self.has_passed = False
         self._engine, self._tables, self._wall, self._unscoped = engine, tables, wall, unscoped
-        self._tested: Any = None
+        self._held: set[Any] = set()
         self._lock = threading.Lock()
+
+    def holds(self, pooled: Any) -> bool:
+        """Whether the wall held when the server of a pooled connection was tested last."""
+        return pooled.info.get(_SERVER) in self._held
 
     def meet(self, dbapi_connection: Any, record: Any) -> None:
         """
-        Test the wall of the server that a new connection has met, unless it has been tested.
+        Remember which server a new connection has met, and test its wall unless it has passed or nobody wants it to be.
 
         Args:
             dbapi_connection: SQLAlchemy's; closed if the wall does not hold.
@@ -47,31 +48,47 @@ class SelfTest:
             SetupError: The wall does not hold; every finding has the SQL that mends it.
         """
         try:
-            self.meet_inside(dbapi_connection, record)
+            record.info[_SERVER] = _server_of(dbapi_connection)
+            if self._wall.self_test:
+                self._test(record.info[_SERVER], dbapi_connection, record)
             dbapi_connection.rollback()
         except BaseException:
             dbapi_connection.close()
             raise
 
-    def meet_inside(self, dbapi_connection: Any, record: Any = None) -> None:
-        """Do the same inside a transaction, which goes on."""
-        cursor = dbapi_connection.cursor()
-        cursor.execute(_WHICH_SERVER)
-        server = cursor.fetchone()
-        cursor.close()
-        with self._lock:
-            if server != self._tested:
-                self.run(dbapi_connection, record)
-                self._tested = server
+    def meet_inside(self, dbapi_connection: Any) -> None:
+        """Test the wall inside a transaction, which goes on, unless it has passed."""
+        self._test(_server_of(dbapi_connection), dbapi_connection)
 
-    def run(self, dbapi_connection: Any, record: Any = None) -> None:
+    def run(self, dbapi_connection: Any) -> None:
         """Test the wall, whatever is known of it."""
-        self.has_passed = False
+        with self._lock:
+            self._run(_server_of(dbapi_connection), dbapi_connection)
+
+    def _test(self, server: Any, dbapi_connection: Any, record: Any = None) -> None:
+        with self._lock:
+            if server not in self._held:
+                self._run(server, dbapi_connection, record)
+
+    def _run(self, server: Any, dbapi_connection: Any, record: Any = None) -> None:
         pooled: Any = _AdhocProxiedConnection(dbapi_connection, record)
         connection: Any = Connection(
             self._engine, connection=pooled, _has_events=False, _allow_revalidate=False, _allow_autobegin=False
         )
         connection.partywall_first_contact = True  # nothing of the application's is asked
         schema = self._engine.dialect.default_schema_name or "public"
-        verify(connection, self._tables, self._wall, unscoped=self._unscoped, default_schema=schema)
-        self.has_passed = True
+        try:
+            verify(connection, self._tables, self._wall, unscoped=self._unscoped, default_schema=schema)
+        except BaseException:
+            self._held.discard(server)
+            raise
+        self._held.add(server)
+
+
+def _server_of(dbapi_connection: Any) -> Any:
+    """Return what tells a server from every other one; one round trip."""
+    cursor = dbapi_connection.cursor()
+    cursor.execute(_WHICH_SERVER)
+    server = tuple(cursor.fetchone())
+    cursor.close()
+    return server
