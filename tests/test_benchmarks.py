@@ -13,6 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from benchmarks.__main__ import main
+from benchmarks.big_tenant import CASES as BIG_TENANT_CASES
+from benchmarks.big_tenant import Case as BigTenantCase
+from benchmarks.big_tenant import Places, leakproof_ways_of, marked, measured, open_places, ways_of
 from benchmarks.cases import CASES, Case
 from benchmarks.footprint import cache_entries
 from benchmarks.keys import KEY_CASES, KeyCase, open_schemas, verify_keys
@@ -146,6 +149,27 @@ def test_a_write_is_held_to_its_own_bar_if_it_has_one() -> None:
 
     assert Measured("sqlite", Mode.WRITE, "insert 1", timings).misses() == []
     assert len(Measured("sqlite", Mode.WRITE, "bulk insert", timings, 1.03).misses()) == 1
+
+
+@pytest.fixture(scope="module")
+def places(new_postgresql: NewDatabase) -> Iterator[Places]:
+    with open_places(new_postgresql, rows=50_000) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("case", BIG_TENANT_CASES, ids=lambda case: case.name)
+def test_every_way_to_ask_for_a_big_tenants_rows_finds_the_same(places: Places, case: BigTenantCase) -> None:
+    measured(ways_of(case, places), rounds=2, seconds=0.001)  # it refuses others, and none
+    with marked(places, case.leakproof):
+        measured(leakproof_ways_of(case, places), rounds=2, seconds=0.001)
+
+
+def test_a_way_that_finds_other_rows_is_not_timed(places: Places) -> None:
+    ranges, likes = BIG_TENANT_CASES[:2]
+    ways = [*ways_of(ranges, places)[:1], *ways_of(likes, places)[2:3]]
+
+    with pytest.raises(DisagreementError, match="policy"):
+        measured(ways, rounds=2, seconds=0.001)
 
 
 def test_the_benchmarks_run_and_write_what_they_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
