@@ -167,7 +167,7 @@ class Reads:
             )
 
     def _complete_keys(self, group: Any, sources: Sources) -> None:
-        """Let GROUP BY a primary key stand for its table on PostgreSQL, also where the tenant is part of the key there."""
+        """Let GROUP BY a primary key stand for its table on PostgreSQL, also where the tenant is part of the key."""
         if group is None or self.names.dialect != "postgresql":
             return
         columns = [each for each in group.expressions if isinstance(each, exp.Column)]
