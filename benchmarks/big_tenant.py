@@ -85,7 +85,8 @@ POLICY, VIEW = _table("documents"), _table("reports")
 FILL = """
     INSERT INTO {table} (id, tenant_id, made, name, price, body)
     SELECT n, CASE WHEN n <= {big} THEN 1 ELSE 2 + (n - {big}) / {small} END,
-        timestamp '2026-01-01' + n * interval '1 minute', md5(n::text), (n * 7919::bigint % 50000) / 100.0, 'word' || n % 50000
+        timestamp '2026-01-01' + n * interval '1 minute', md5(n::text),
+        (n * 7919::bigint % 50000) / 100.0, 'word' || n % 50000
     FROM generate_series(1, {big} + {tenants} * {small} - 1) AS n
 """
 
