@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from partywall import tenant
 from tests.conftest import NewDatabase
+from tests.rows.by_hand import DRIVERS, run_with
 from tests.rows.postgresql_attacks import ATTACKS, ELSEWHERE
 from tests.rows.red_team import CHANGED, WALLS, Attack, Hand, Pair, Walls, pairs
 
@@ -77,6 +81,21 @@ def test_what_is_held_is_held_whatever_the_driver(
 
 def test_every_number_of_the_list_is_there() -> None:
     assert {attack.number for attack in ATTACKS} | {*ELSEWHERE} == {*range(1, 65)}
+    text = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    assert [test for _, test in ELSEWHERE.values() if f"def {test}(" not in text] == []
+
+
+def test_what_a_plain_setting_leaves_open_and_a_seal_closes_is_sql_that_sets_the_tenant() -> None:
+    named = {each.number for each in ATTACKS if holds(each, "sealed") and not holds(each, "setting")}
+
+    assert named == {*range(1, 6), *range(7, 11), 13}
+
+
+def test_what_neither_seal_nor_keys_close_is_no_row_but_whether_an_id_is_taken() -> None:
+    named = {each.number for each in ATTACKS if not holds(each, "sealed", "keys")}
+
+    assert named == {21, 38, 46, 48, 49, 50, 51}
+    assert {each.words for each in ATTACKS if not holds(each, *WALLS)} == {PRIMARY_KEY}
 
 
 def test_a_notification_reaches_every_tenant_that_listens(pair: Callable[[Walls], Pair]) -> None:
@@ -92,3 +111,26 @@ def test_a_notification_reaches_every_tenant_that_listens(pair: Callable[[Walls]
     engine.dispose()
 
     assert heard == ["secret"]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_another_session_is_not_shown_a_token(pair: Callable[[Walls], Pair], driver: str) -> None:
+    """It would hold on the same connection, when the pool has handed that to somebody else."""
+    place = pair(Walls(rows="sealed", keys=True)).both
+    shown: list[str] = []
+
+    def look() -> None:
+        with place.superuser.connect() as connection:
+            query = "SELECT query FROM pg_stat_activity WHERE usename = %s AND datname = %s"
+            shown.extend(connection.exec_driver_sql(query, (place.role, place.url.database)).scalars())
+
+    def work(engine: sa.Engine) -> None:
+        with tenant(2), engine.connect() as connection, connection.begin():
+            look()
+            connection.execute(sa.select(place.metadata.tables["customers"]))
+            look()
+
+    run_with(driver, place.url, place.tenancy, work)
+
+    assert len(shown) >= 2
+    assert not [each for each in shown if re.search("[0-9a-f]{16}", each)]

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import NullPool
 
 from partywall import RefusedStatementError, SetupError, Tenancy, tenant, unscoped
+from partywall.rows.postgresql.verify import verify
 from tests.conftest import NewDatabase
 from tests.rows import walled
 from tests.rows.by_hand import DRIVERS, run_with
@@ -306,3 +307,27 @@ def test_what_is_altered_while_an_engine_runs_is_found_when_it_is_asked_for(
         finally:
             connection.rollback()
             repair(here)
+
+
+def test_a_server_that_shows_longer_statements_than_was_declared_is_refused(
+    here: Walled, guarded: Callable[..., Engine]
+) -> None:
+    if not here.wall.is_sealed:
+        pytest.skip("a plain wall has no token to hide")
+    object.__setattr__(here.wall, "activity_bytes", 1023)
+    try:
+        with tenant(1), pytest.raises(SetupError, match=r"RowWall\(\.\.\., activity_bytes=1024\)"):
+            guarded().connect()
+    finally:
+        object.__setattr__(here.wall, "activity_bytes", 1024)
+
+
+def test_the_self_test_shows_its_own_token_to_no_other_session(here: Walled) -> None:
+    sent: list[str] = []
+    with here.connection() as connection:
+        here.become(connection, here.role)
+        sa.event.listen(connection, "before_cursor_execute", lambda *given: sent.append(given[2]))
+        verify(connection, here.tables, here.wall)
+
+    assert any("SET LOCAL partywall.tenant" in sql for sql in sent)
+    assert not [sql for sql in sent if re.search("[0-9a-f]{16}", sql[:1024])]

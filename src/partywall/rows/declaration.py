@@ -26,6 +26,9 @@ class RowWall:
         key: PostgreSQL: seals the tenant, so that SQL cannot set its own. At least 32 random bytes, from where
             the database's users cannot read them. None: a plain setting, which stops mistakes.
         token_lifetime: Seconds for which a sealed tenant holds; a transaction cannot be longer.
+        activity_bytes: PostgreSQL: how much of a statement ``pg_stat_activity`` shows (the server's setting
+            ``track_activity_query_size``). A sealed tenant is told behind as many blanks, out of sight of sessions
+            that may get its connection from the pool next.
         transaction_pooler: PostgreSQL: whether a pooler may give each transaction another server process, which
             costs a sealed tenant one more round trip (with asyncpg two).
         views: PostgreSQL: keys of the tables that are confined by a view of their name instead of a policy,
@@ -44,6 +47,7 @@ class RowWall:
     unscoped_role: str | None = None
     key: bytes | None = None
     token_lifetime: int = 3600
+    activity_bytes: int = 1024
     transaction_pooler: bool = False
     views: Iterable[str] = ()
     base_schema: str = "partywall_base"

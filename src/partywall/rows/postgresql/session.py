@@ -30,6 +30,8 @@ class TenantSetting:
         self.driver = driver_of(dialect)
         self._encode = encoder(tables.tenant_type)
         self._wall = wall
+        # pg_stat_activity shows a role its other sessions' statements, and a token holds for whoever is served next.
+        self._curtain = " " * wall.activity_bytes if wall.is_sealed else ""
 
     def set(self, connection: Any, tenant: Tenant) -> str:
         """
@@ -51,7 +53,7 @@ class TenantSetting:
                 "with AUTOCOMMIT there is no transaction that could hold the tenant, so the database would show no "
                 "rows.\nUse another isolation level for tenants, or an unscoped engine."
             )
-        sql = _set_local(self._text(connection, tenant))
+        sql = self._curtain + _set_local(self._text(connection, tenant))
         if driver.rides_along:
             return sql
         if driver.is_idle(connection):

@@ -116,8 +116,12 @@ def _seal(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Findin
         return
     encoded = "1".zfill(32) if return_type(whole.tables.tenant_type) == "uuid" else "31"  # somebody's, of any type
     token = seal(encoded, facts.session["pid"], whole.wall.key, int(time.time()) + whole.wall.token_lifetime)
-    as_it_stands(connection, f"SET LOCAL {SETTING} = '{token}'")
-    question = f"SELECT current_setting('{SETTING}', true) = '{token}', {SCHEMA}.tenant_id() IS NOT NULL"
+    curtain = " " * whole.wall.activity_bytes  # as for every token, since this may be a tenant's
+    as_it_stands(connection, f"{curtain}SET LOCAL {SETTING} = '{token}'")
+    question = (
+        f"SELECT nullif(current_setting('{SETTING}', true), '') IS NOT NULL, {SCHEMA}.tenant_id() IS NOT NULL, "
+        "setting::int FROM pg_catalog.pg_settings WHERE name = 'track_activity_query_size'"
+    )
     answer: Any = as_it_stands(connection, question).one()
     if not answer[0]:
         yield Finding(
@@ -133,6 +137,13 @@ def _seal(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Findin
             "the database does not take our seal, so no row is seen: it has another key, or its clock is ahead by more "
             "than a token lasts.",
             "Run row_wall_ddl() again with the key of this tenancy.",
+        )
+    if answer[2] > whole.wall.activity_bytes:
+        yield Finding(
+            "activity",
+            "server",
+            f"pg_stat_activity shows {answer[2]} bytes of each statement, so other sessions could see a sealed tenant.",
+            f"RowWall(..., activity_bytes={answer[2]})",
         )
 
 
