@@ -29,6 +29,7 @@ check: $(LATEST)/ready
 
 bench: $(LATEST)/ready
 	$(LATEST)/bin/python -m benchmarks $(ARGS)
+	$(LATEST)/bin/python -m benchmarks.row_wall
 	$(LATEST)/bin/python -m benchmarks.big_tenant $(BIG_TENANT_ARGS)
 
 $(LATEST)/ready: pyproject.toml

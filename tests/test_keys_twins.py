@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 
 from partywall._compat import SQLALCHEMY_21
-from partywall.testing import DifferenceError
 from tests import units_of_work
 from tests.conftest import NewDatabase
 from tests.key_twins import SETTINGS, TWIN_TENANTS, KeyWorld, key_world
 from tests.key_world import keys_in
 from tests.loads import LOADS
+from tests.models import Customer, Invoice
 from tests.reads import READS
 from tests.test_texts import REFUSED_AWKWARD, compare, run_of
 from tests.texts import AWKWARD
@@ -30,16 +31,13 @@ __all__ = ["units_of_work"]  # it fills WRITES
 
 ALL = bool(os.environ.get("PARTYWALL_ALL"))
 
-# What PostgreSQL refuses where the tenant is in the primary key (docs/keys.md). Each must be: an answer ends its entry.
-LOST_WITH_TENANT_FIRST = frozenset({"group_by_primary_key"})
-
 
 def share(names: Any, step: int) -> list[str]:
     """Return each *step*-th name, and with SQLAlchemy 2.0 half of these."""
     return list(names)[:: 1 if ALL else step if SQLALCHEMY_21 else 2 * step]
 
 
-AWKWARD_NAMES = sorted({*share({**AWKWARD["sqlite"], **AWKWARD["postgresql"]}, 3), *LOST_WITH_TENANT_FIRST})
+AWKWARD_NAMES = sorted({*share({**AWKWARD["sqlite"], **AWKWARD["postgresql"]}, 3), "group_by_primary_key"})
 
 
 @pytest.fixture(scope="module", params=SETTINGS)
@@ -106,18 +104,32 @@ def test_text_gives_what_it_gives_the_tenant_alone(world: KeyWorld, name: str, d
     if each is None:
         pytest.skip("of another database")
     of_writes: Any = _WithTwins(world)
-    if name in LOST_WITH_TENANT_FIRST and world.ids_repeat:
-        with pytest.raises(DifferenceError, match="ProgrammingError"):
-            compare(of_writes, 1, run_of(of_writes, each, door))
-    elif name not in REFUSED_AWKWARD[world.name]:
+    if name not in REFUSED_AWKWARD[world.name]:
         assert compare(of_writes, 1, run_of(of_writes, each, door), ordered=each.ordered).refusal is None
 
 
-def test_grouping_by_the_key_of_the_database_works_with_tenant_first(world: KeyWorld) -> None:
-    """The way out of what is lost: to name the tenant, too."""
-    statement = text("SELECT c.id, c.name, count(*) FROM customers c GROUP BY c.tenant_id, c.id")
+OTHER = aliased(Customer, name="other")
+GROUPED: dict[str, Any] = {
+    "core": select(Customer.__table__, func.count()).group_by(Customer.__table__.c.id),
+    "orm": select(Customer.id, Customer.name, func.count(Invoice.id))
+    .outerjoin(Customer.invoices)
+    .group_by(Customer.id),
+    "alias": select(OTHER.name, func.count()).group_by(OTHER.id),
+    "with the tenant": select(Customer.name, func.count()).group_by(Customer.tenant_id, Customer.id),
+    "text": text("SELECT id, name, count(*) FROM customers GROUP BY id"),
+    "text with an alias": text(
+        'SELECT "C".name FROM customers "C" JOIN invoices i ON i.customer_id = "C".id GROUP BY "C".id'
+    ),
+    "text with the tenant": text("SELECT c.id, c.name, count(*) FROM customers c GROUP BY c.tenant_id, c.id"),
+}
 
-    assert world.reads[1].run_among_many(lambda session: session.execute(statement).all()).error is None
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_a_primary_key_that_is_grouped_by_stands_for_its_table(world: KeyWorld, name: str) -> None:
+    outcome = world.reads[1].compare(lambda session: session.execute(GROUPED[name]).all())
+
+    assert outcome.error is None
+    assert outcome.rows
 
 
 class _WithTwins:

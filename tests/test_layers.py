@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rows.postgresql.surroundings",),
     ("rows.postgresql.drift",),
     ("rows.postgresql.verify",),
-    ("rows.postgresql.self_test",),
+    ("rows.postgresql.self_test", "rows.postgresql.put_up"),
     ("rows.sqlite.schema",),
     ("rows.sqlite.views", "rows.sqlite.joins"),
     ("rows.sqlite.authorizer",),

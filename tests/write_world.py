@@ -31,6 +31,7 @@ from tests import models, write_models
 
 TWIN_TENANTS = (1, 2)
 TENANT_COLUMN = "tenant_id"
+PICTURES = "pictures"  # schema of the views by which a walled database of PostgreSQL is seen whole
 READ_ONLY = ("countries", *models.SHARED_ROWS)
 
 Run = Callable[[Session], Any]
@@ -192,6 +193,19 @@ def rows_in(session: Session, table: str) -> list[dict[str, Any]]:
         return [dict(zip((each[0] for each in cursor.description), row, strict=True)) for row in cursor.fetchall()]
 
 
+class _ByPictures:
+    """A cursor for which a walled database of PostgreSQL answers our questions about all tenants' rows, by views."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str) -> None:
+        self._cursor.execute(sql.replace(" FROM ", f" FROM {PICTURES}."))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
 class _PastTheRowWall:
     """A cursor for which a walled connection of SQLite answers our questions about all tenants' rows."""
 
@@ -208,6 +222,8 @@ class _PastTheRowWall:
 
 def _cursor(connection: Connection) -> Any:
     cursor = connection.connection.cursor()
+    if connection.get_execution_options().get("pictures"):
+        return _ByPictures(cursor)
     return _PastTheRowWall(cursor) if getattr(cursor.connection, "partywall_gate", None) is not None else cursor
 
 

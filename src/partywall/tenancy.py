@@ -17,6 +17,7 @@ from partywall.keys.physical import physical_metadata
 from partywall.rows.declaration import RowWall
 from partywall.rows.postgresql.ddl import row_wall_ddl, take_down_ddl
 from partywall.rows.postgresql.drift import Finding, find_drift
+from partywall.rows.postgresql.put_up import put_up
 from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id, unscoped
 from partywall.statements.orm import EXPLICIT_TENANT
 from partywall.statements.proof import prove
@@ -202,7 +203,8 @@ class Tenancy:
             create_roles: Whether the roles of the row wall are made if they are missing, without a password.
 
         Raises:
-            SetupError: A key cannot be derived, or the engine always has a tenant in scope.
+            SetupError: A key cannot be derived; the engine always has a tenant in scope; a role of the row wall is
+                missing, or this one may not put it up. With what mends it.
         """
         scope = nullcontext() if guard_of(bind.dialect) is None else unscoped(reason="create_all()")
         with scope, bind.begin() if isinstance(bind, Engine) else nullcontext(bind) as connection:
@@ -210,9 +212,7 @@ class Tenancy:
             for metadata in self.physical_metadata(dialect=connection.dialect.name, server_version=version):
                 metadata.create_all(connection, checkfirst=checkfirst)
             if self.rows is not None and connection.dialect.name == "postgresql":
-                schema = connection.dialect.default_schema_name or "public"
-                for statement in self.row_wall_ddl(default_schema=schema, create_roles=create_roles):
-                    connection.execute(statement)
+                put_up(connection, self.describe(), self.rows, create_roles=create_roles)
 
     def row_wall_ddl(self, *, default_schema: str = "public", create_roles: bool = False) -> list[DDL]:
         """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import literal_column
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import OPERATORS, SQLCompiler
-from sqlalchemy.sql.elements import BindParameter, TextClause
+from sqlalchemy.sql.elements import BindParameter, ColumnClause, TextClause
 from sqlalchemy.types import NULLTYPE
 
 from partywall.errors import RefusedStatementError
@@ -154,8 +155,31 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
         return f" ORDER BY {listed}" if listed else ""
 
     def group_by_clause(self, select: Any, **kw: Any) -> str:
-        listed = self._list(select._group_by_clauses, Position.GROUP, kw)
+        listed = self._list(
+            (*select._group_by_clauses, *self._tenants_of(select._group_by_clauses)), Position.GROUP, kw
+        )
         return f" GROUP BY {listed}" if listed else ""
+
+    def _tenants_of(self, grouped: Any) -> Iterator[Any]:
+        """
+        Yield the tenant columns of the tables whose primary keys are grouped by, where they are part of the key.
+
+        Else PostgreSQL would not take the key for its table, whose other columns may then be selected too.
+        """
+        if self.vocabulary.dialect != "postgresql" or not self.vocabulary.tables.ids_repeat:
+            return
+        names: dict[Any, set[str]] = {}
+        for clause in grouped:
+            if isinstance(clause, ColumnClause) and clause.table is not None:
+                names.setdefault(clause.table, set()).add(clause.name)
+        for source, columns in names.items():
+            table = base_table(source)
+            description = None if table is None else self.vocabulary.describe(table)
+            if description is None or not description.ids_repeat or not columns.issuperset(description.primary_key):
+                continue
+            tenant = next((each for each in source.c if each.name == description.tenant_column), None)
+            if tenant is not None and tenant.name not in columns:
+                yield tenant
 
     def _list(self, clauses: Any, position: Position, kw: Any) -> str:
         if not any(isinstance(clause, TextClause) for clause in clauses):

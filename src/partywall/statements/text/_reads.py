@@ -159,11 +159,31 @@ class Reads:
                 self._collect(tree, sources, ctes)
             criteria = self.restrict_all(from_.this, joins, ctes, inner)
         self._rest(node, ("from_", "joins", "laterals"), ctes, inner)  # and what stands beside them
+        self._complete_keys(node.args.get("group"), sources)
         if criteria:
             node.set(
                 "where",
                 exp.Where(this=and_first(criteria, node.args["where"].this if node.args.get("where") else None)),
             )
+
+    def _complete_keys(self, group: Any, sources: Sources) -> None:
+        """Let GROUP BY a primary key stand for its table on PostgreSQL, also where the tenant is part of the key."""
+        if group is None or self.names.dialect != "postgresql":
+            return
+        columns = [each for each in group.expressions if isinstance(each, exp.Column)]
+        for name, description in sources.items():
+            if description is None or not description.ids_repeat:
+                continue
+            own = [
+                each
+                for each in columns
+                if (self.names.fold(each.args["table"]) == name if each.args.get("table") else len(sources) == 1)
+            ]
+            grouped = {self.names.column_of(description, each.this) for each in own}
+            if own and grouped.issuperset(description.primary_key) and description.tenant_column not in grouped:
+                key = own[0].copy()
+                key.set("this", exp.to_identifier(description.tenant_column, quoted=_needs_quotes(description)))
+                group.append("expressions", key)
 
     @staticmethod
     def _lateral_joins(node: exp.Select) -> list[Any]:
