@@ -138,6 +138,24 @@ ATTACKS = (
         ),
     ),
     Attack(
+        number=12,
+        words="settings that change how an expression is read or run",
+        held_by=BOTH,
+        tries=tuple(
+            (f"SET LOCAL {setting}", READ)
+            for setting in (
+                *("standard_conforming_strings = off", "bytea_output = escape", "transform_null_equals = on"),
+                *("client_encoding = 'SQL_ASCII'", "quote_all_identifiers = on", "session_replication_role = replica"),
+                *(
+                    "debug_parallel_query = on",
+                    "plan_cache_mode = force_generic_plan",
+                    "plpgsql.variable_conflict = error",
+                ),
+                *("jit_above_cost = 0", "TIME ZONE 'Pacific/Kiritimati'", "client_min_messages = debug5"),
+            )
+        ),
+    ),
+    Attack(
         number=13,
         words="forged, truncated, empty, expired, replayed token",
         held_by="statement sealed",

@@ -134,3 +134,17 @@ def test_another_session_is_not_shown_a_token(pair: Callable[[Walls], Pair], dri
 
     assert len(shown) >= 2
     assert not [each for each in shown if re.search("[0-9a-f]{16}", each)]
+
+
+@both_strengths
+def test_the_role_can_change_its_password_but_not_its_first_tenant(pair: Callable[[Walls], Pair], rows: str) -> None:
+    """A limit: whoever has SQL on a raw cursor can lock the application out."""
+    place = pair(Walls(rows=rows, keys=True)).both
+    engine = sa.create_engine(place.url)
+    with closing(Hand(place, engine, 1)) as hand:
+        hand._answer("ALTER ROLE CURRENT_USER PASSWORD 'x'")
+        hand.pooled.rollback()
+        refused = hand.run(["ALTER ROLE CURRENT_USER SET partywall.tenant = '2'"])
+    engine.dispose()
+
+    assert refused == ["42501"]
