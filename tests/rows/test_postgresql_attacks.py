@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -10,9 +12,11 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from partywall import tenant
+from partywall.rows.seal import seal
 from tests.conftest import NewDatabase
 from tests.rows.postgresql_attacks import ATTACKS, ELSEWHERE
-from tests.rows.red_team import CHANGED, WALLS, Attack, Hand, Pair, Walls, pairs
+from tests.rows.red_team import CHANGED, KEY, WALLS, Attack, Hand, Pair, Place, Walls, pairs
 
 every_attack = pytest.mark.parametrize("attack", [pytest.param(each, id=each.name) for each in ATTACKS])
 both_strengths = pytest.mark.parametrize("rows", ["setting", "sealed"])
@@ -77,6 +81,62 @@ def test_what_is_held_is_held_whatever_the_driver(
 
 def test_every_number_of_the_list_is_there() -> None:
     assert {attack.number for attack in ATTACKS} | {*ELSEWHERE} == {*range(1, 65)}
+
+
+def test_a_transaction_outlives_its_token_but_none_begins_with_it(new_postgresql: NewDatabase) -> None:
+    place = Place(new_postgresql(), Walls(rows="sealed"), alone=False)
+    engine = sa.create_engine(place.url)
+    now = int(time.time())
+    with engine.begin() as connection:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        token = seal("2", pid, KEY, now + 1)
+        connection.exec_driver_sql(f"SET LOCAL partywall.tenant = '{token}'")
+        connection.exec_driver_sql("SELECT pg_sleep(2.1)")
+        assert connection.exec_driver_sql("SELECT count(*) FROM customers").scalar_one() == 2
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() == pid
+        connection.exec_driver_sql(f"SET LOCAL partywall.tenant = '{token}'")
+        assert connection.exec_driver_sql("SELECT count(*) FROM customers").scalar_one() == 0
+    engine.dispose()
+    place.superuser.dispose()
+
+
+def test_a_token_that_another_session_shows_can_be_replayed_on_its_server_process(
+    pair: Callable[[Walls], Pair],
+) -> None:
+    """
+    P13 and P49 together, a limit of the sealed tenant.
+
+    Sessions of one role see each other's texts, the token's too; who then gets that very server process from the pool
+    can use it until it expires. For a role with ``track_activities = off`` there is nothing to be seen.
+    """
+    place = pair(Walls(rows="sealed", keys=True)).both
+    customers = place.metadata.tables["customers"]
+    spied = "SELECT query FROM pg_stat_activity WHERE query LIKE '%LOCAL partywall%' AND pid <> pg_backend_pid()"
+
+    def stolen() -> list[str]:
+        engine = place.tenancy.guard(sa.create_engine(place.url, pool_size=1, max_overflow=0))
+        spy = sa.create_engine(place.url)
+        with closing(Hand(place, spy, 1)) as hand, tenant(2), engine.connect() as connection, connection.begin():
+            token = re.search(r"2[.]\d+[.]\d+[.][0-9a-f]{64}", str(hand.run([spied])))
+        spy.dispose()
+        with tenant(1), engine.connect() as connection:
+            connection.execute(sa.select(customers.c.id))
+            cursor = connection.connection.cursor()
+            cursor.execute(f"SET LOCAL partywall.tenant = '{token.group() if token else ''}'")
+            cursor.execute("SELECT name FROM customers")
+            names = [row[0] for row in cursor.fetchall()]
+        engine.dispose()
+        return names
+
+    assert stolen() == ["alike", "secret"]
+    with place.superuser.connect() as connection:
+        connection.exec_driver_sql(f"ALTER ROLE {place.role} SET track_activities = off")
+    try:
+        assert stolen() == []
+    finally:
+        with place.superuser.connect() as connection:
+            connection.exec_driver_sql(f"ALTER ROLE {place.role} RESET track_activities")
 
 
 def test_a_notification_reaches_every_tenant_that_listens(pair: Callable[[Walls], Pair]) -> None:
