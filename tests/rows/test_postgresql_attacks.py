@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -13,10 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from partywall import tenant
+from partywall.rows.seal import seal
 from tests.conftest import NewDatabase
 from tests.rows.by_hand import DRIVERS, run_with
 from tests.rows.postgresql_attacks import ATTACKS, ELSEWHERE
-from tests.rows.red_team import CHANGED, WALLS, Attack, Hand, Pair, Walls, pairs
+from tests.rows.red_team import CHANGED, KEY, WALLS, Attack, Hand, Pair, Place, Walls, pairs
 
 every_attack = pytest.mark.parametrize("attack", [pytest.param(each, id=each.name) for each in ATTACKS])
 both_strengths = pytest.mark.parametrize("rows", ["setting", "sealed"])
@@ -98,6 +100,52 @@ def test_what_neither_seal_nor_keys_close_is_no_row_but_whether_an_id_is_taken()
     assert {each.words for each in ATTACKS if not holds(each, *WALLS)} == {PRIMARY_KEY}
 
 
+def test_a_transaction_outlives_its_token_but_none_begins_with_it(new_postgresql: NewDatabase) -> None:
+    place = Place(new_postgresql(), Walls(rows="sealed"), alone=False)
+    engine = sa.create_engine(place.url)
+    now = int(time.time())
+    with engine.begin() as connection:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        token = seal("2", pid, KEY, now + 1)
+        connection.exec_driver_sql(f"SET LOCAL partywall.tenant = '{token}'")
+        connection.exec_driver_sql("SELECT pg_sleep(2.1)")
+        assert connection.exec_driver_sql("SELECT count(*) FROM customers").scalar_one() == 2
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() == pid
+        connection.exec_driver_sql(f"SET LOCAL partywall.tenant = '{token}'")
+        assert connection.exec_driver_sql("SELECT count(*) FROM customers").scalar_one() == 0
+    engine.dispose()
+    place.superuser.dispose()
+
+
+def test_a_token_that_another_session_showed_could_be_replayed_on_its_server_process(
+    pair: Callable[[Walls], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P13 and P49 together: why tokens are hidden from ``pg_stat_activity``, and short-lived."""
+    place = pair(Walls(rows="sealed", keys=True)).both
+    customers = place.metadata.tables["customers"]
+    spied = "SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+
+    def stolen() -> list[str]:
+        engine = place.tenancy.guard(sa.create_engine(place.url, pool_size=1, max_overflow=0))
+        spy = sa.create_engine(place.url)
+        with closing(Hand(place, spy, 1)) as hand, tenant(2), engine.connect() as connection, connection.begin():
+            token = re.search(r"2[.]\d+[.]\d+[.][0-9a-f]{64}", str(hand.run([spied])))
+        spy.dispose()
+        with tenant(1), engine.connect() as connection:
+            connection.execute(sa.select(customers.c.id))
+            cursor = connection.connection.cursor()
+            cursor.execute(f"SET LOCAL partywall.tenant = '{token.group() if token else ''}'")
+            cursor.execute("SELECT name FROM customers")
+            names = [row[0] for row in cursor.fetchall()]
+        engine.dispose()
+        return names
+
+    assert stolen() == []
+    monkeypatch.setitem(place.rows.__dict__, "activity_bytes", 0)
+    assert stolen() == ["alike", "secret"]
+
+
 def test_a_notification_reaches_every_tenant_that_listens(pair: Callable[[Walls], Pair]) -> None:
     """P52, a limit. Channels belong to the database; the statement wall refuses both statements."""
     place = pair(Walls(rows="sealed", keys=True)).both
@@ -148,3 +196,19 @@ def test_the_role_can_change_its_password_but_not_its_first_tenant(pair: Callabl
     engine.dispose()
 
     assert refused == ["42501"]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_transaction_whose_first_statement_comes_late_sees_its_rows(
+    new_postgresql: NewDatabase, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(new_postgresql(), Walls(rows="sealed"), alone=False)
+    monkeypatch.setitem(place.rows.__dict__, "token_lifetime", 1)
+
+    def work(engine: sa.Engine) -> int:
+        with tenant(2), engine.connect() as connection, connection.begin():
+            time.sleep(2.1)
+            return len(connection.execute(sa.select(place.metadata.tables["customers"])).all())
+
+    assert run_with(driver, place.url, place.tenancy, work) == 2
+    place.superuser.dispose()

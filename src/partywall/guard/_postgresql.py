@@ -97,6 +97,11 @@ class TellingConnection(GuardedConnection):
         self.partywall_prefix = self._setting.set(pooled.dbapi_connection, tenant)
         self._told, self._told_late = tenant, is_late
 
+    def prefix(self) -> str:
+        """Return what tells the tenant, as of now, in front of the first statement."""
+        pooled: Any = self._dbapi_connection
+        return self._setting.set(pooled.dbapi_connection, self._told) if isinstance(self._told, Tenant) else ""
+
     def _begin_impl(self, transaction: Any) -> None:
         super()._begin_impl(transaction)
         self._begun()
@@ -164,6 +169,8 @@ def _let_ride_along(dialect: Any, driver: Driver) -> None:
             prefix = getattr(connection, "partywall_prefix", "")
             if not prefix:
                 return send(cursor, statement, *args)
+            if driver.is_idle(cursor.connection):  # a token lasts from when it is sent, however late that is
+                prefix = connection.prefix()
             if is_single and cursor.name is None:  # a named cursor puts DECLARE before it
                 result = send(cursor, f"{prefix} {statement}", *args)
             else:

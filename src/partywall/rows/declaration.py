@@ -25,7 +25,8 @@ class RowWall:
             the owner, whose views and functions would see all rows too.
         key: PostgreSQL: seals the tenant, so that SQL cannot set its own. At least 32 random bytes, from where
             the database's users cannot read them. None: a plain setting, which stops mistakes.
-        token_lifetime: Seconds for which a sealed tenant holds; a transaction cannot be longer.
+        token_lifetime: Seconds for which a transaction may begin with a sealed tenant, however long it then is. The
+            clocks of application and server must not differ by more: the database would show no rows.
         activity_bytes: PostgreSQL: how much of a statement ``pg_stat_activity`` shows (the server's setting
             ``track_activity_query_size``). A sealed tenant is told behind as many blanks, out of sight of sessions
             that may get its connection from the pool next.
@@ -46,7 +47,7 @@ class RowWall:
     role: str | None = None
     unscoped_role: str | None = None
     key: bytes | None = None
-    token_lifetime: int = 3600
+    token_lifetime: int = 60
     activity_bytes: int = 1024
     transaction_pooler: bool = False
     views: Iterable[str] = ()

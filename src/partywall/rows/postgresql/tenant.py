@@ -49,7 +49,7 @@ BEGIN
     IF token IS NULL OR token !~ '^[0-9a-f-]+[.][0-9]{{1,10}}[.][0-9]{{1,12}}[.][0-9a-f]{{64}}$' THEN
         RETURN NULL;
     END IF;
-    IF part[2]::bigint <> pg_backend_pid() OR part[3]::bigint < extract(epoch FROM clock_timestamp()) THEN
+    IF part[2]::bigint <> pg_backend_pid() OR part[3]::bigint < extract(epoch FROM transaction_timestamp()) THEN
         RETURN NULL;
     END IF;
     message := convert_to(part[1] || '.' || part[2] || '.' || part[3], 'UTF8');
