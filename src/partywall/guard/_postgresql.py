@@ -71,7 +71,7 @@ class TellingConnection(GuardedConnection):
             if isinstance(scope, Tenant) and scope != self._told:
                 self._tell(scope, pooled)
             if self.partywall_prefix:
-                prefix, self.partywall_prefix = self.partywall_prefix, ""
+                prefix, self.partywall_prefix = self.prefix(), ""
                 self._setting.driver.send(pooled.dbapi_connection, prefix)
         return pooled
 
@@ -98,9 +98,13 @@ class TellingConnection(GuardedConnection):
         self._told, self._told_late = tenant, is_late
 
     def prefix(self) -> str:
-        """Return what tells the tenant, as of now, in front of the first statement."""
+        """Return what has still to tell the tenant: a token lasts from when it is sent, however late that is."""
         pooled: Any = self._dbapi_connection
-        return self._setting.set(pooled.dbapi_connection, self._told) if isinstance(self._told, Tenant) else ""
+        setting = self._setting
+        if not (self.partywall_prefix and isinstance(self._told, Tenant)):
+            return self.partywall_prefix
+        is_idle = setting.driver.is_idle(pooled.dbapi_connection)
+        return setting.set(pooled.dbapi_connection, self._told) if is_idle else self.partywall_prefix
 
     def _begin_impl(self, transaction: Any) -> None:
         super()._begin_impl(transaction)
@@ -169,8 +173,7 @@ def _let_ride_along(dialect: Any, driver: Driver) -> None:
             prefix = getattr(connection, "partywall_prefix", "")
             if not prefix:
                 return send(cursor, statement, *args)
-            if driver.is_idle(cursor.connection):  # a token lasts from when it is sent, however late that is
-                prefix = connection.prefix()
+            prefix = connection.prefix()
             if is_single and cursor.name is None:  # a named cursor puts DECLARE before it
                 result = send(cursor, f"{prefix} {statement}", *args)
             else:
