@@ -9,7 +9,7 @@ from partywall.rows.postgresql.facts import Facts
 from partywall.rows.postgresql.finding import Finding, Rule, grantee_sql, grantees_sql
 from partywall.rows.postgresql.meant import Meant, quote
 
-__all__ = ["ROLE_RULES", "SURROUNDINGS_RULES", "check_role"]
+__all__ = ["ROLE_RULES", "SURROUNDINGS_RULES", "check_release", "check_role"]
 
 # The first minor release of each major one that has no known hole in row security, and why it is that one.
 # CVE-2025-8713: statistics of partitions, inheritance children and views showed rows that policies hide.
@@ -17,7 +17,11 @@ OLDEST_RELEASES = {13: 130022, 14: 140019, 15: 150014, 16: 160010, 17: 170006}
 
 
 def _check_version(whole: Meant, facts: Facts) -> Iterator[Finding]:
-    version = int(facts.session["version"])
+    return check_release(int(facts.session["version"]))
+
+
+def check_release(version: int) -> Iterator[Finding]:
+    """Yield that a release, as ``server_version_num`` has it, has known holes."""
     oldest = OLDEST_RELEASES.get(version // 10000, 0 if version >= 180000 else 999999)  # noqa: PLR2004  # 18.0
     if version < oldest:
         wanted = f"{oldest // 10000}.{oldest % 10000}" if version // 10000 in OLDEST_RELEASES else "15 or later"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -13,6 +14,7 @@ from partywall.rows.encoding import SETTING
 from partywall.rows.postgresql.drift import BREAKS_ONLY, Finding, findings, unscoped_findings
 from partywall.rows.postgresql.facts import Facts, as_it_stands, ask
 from partywall.rows.postgresql.meant import Meant, literal, meant, quote
+from partywall.rows.postgresql.surroundings import check_release
 from partywall.rows.postgresql.tenant import KEYS, SCHEMA, return_type
 from partywall.rows.seal import seal
 from partywall.tables import Tables
@@ -43,6 +45,10 @@ def verify(
     role = whole.unscoped_role if unscoped else whole.role
     if role is None:
         raise SetupError("an unscoped engine needs a role of its own: RowWall(..., unscoped_role='app_unscoped').")
+    # A server that is too old would not understand the question.
+    release: Any = connection.dialect.server_version_info
+    major, minor = (*release, 0)[:2]
+    _refuse(role, [*check_release(10000 * major + minor)])
     facts = ask(connection, whole, role)
     found = [*_who(facts, role)]
     everything = unscoped_findings(whole, facts) if unscoped else findings(whole, facts)
@@ -51,6 +57,10 @@ def verify(
         found = [*_search_path(whole, facts)]
     elif not found:  # else the rest would say the same again, or fail
         found = [*_session(whole, facts), *_seal(connection, whole, facts), *canary(connection, whole, facts)]
+    _refuse(role, found)
+
+
+def _refuse(role: str, found: list[Finding]) -> None:
     if found:
         raise SetupError(
             f"the row wall does not hold the role {role}:\n" + "\n".join(f"- {finding}" for finding in found)
@@ -107,7 +117,16 @@ def _seal(connection: Connection, whole: Meant, facts: Facts) -> Iterator[Findin
     encoded = "1".zfill(32) if return_type(whole.tables.tenant_type) == "uuid" else "31"  # somebody's, of any type
     token = seal(encoded, facts.session["pid"], whole.wall.key, int(time.time()) + whole.wall.token_lifetime)
     as_it_stands(connection, f"SET LOCAL {SETTING} = '{token}'")
-    if not as_it_stands(connection, f"SELECT {SCHEMA}.tenant_id() IS NOT NULL").scalar():
+    question = f"SELECT current_setting('{SETTING}', true) = '{token}', {SCHEMA}.tenant_id() IS NOT NULL"
+    answer: Any = as_it_stands(connection, question).one()
+    if not answer[0]:
+        yield Finding(
+            "autocommit",
+            "the engine",
+            "it is in AUTOCOMMIT: there is no transaction that could hold the tenant.",
+            'create_engine(..., isolation_level="READ COMMITTED")',
+        )
+    elif not answer[1]:
         yield Finding(
             "seal",
             KEYS,
