@@ -814,6 +814,27 @@ def shared_rows(metadata: MetaData) -> None:
 
 @case(
     """
+        CREATE TABLE templates
+            + CONSTRAINT ck_templates_parent_id_tenant CHECK (tenant_id IS NOT NULL OR parent_id IS NULL)
+        and
+            - CREATE UNIQUE INDEX ix_templates_name ON templates (lower(name)) WHERE parent_id IS NULL
+            + CREATE UNIQUE INDEX ix_templates_name ON templates (tenant_id, lower(name)) WHERE parent_id IS NULL
+            + CREATE UNIQUE INDEX ix_templates_name_shared ON templates (lower(name)) WHERE tenant_id IS NULL AND parent_id IS NULL
+    """,
+    shared_rows={"templates"},
+)
+def shared_rows_with_keys_by_hand(metadata: MetaData) -> None:
+    columns = ("templates", metadata, Column("id", Integer, primary_key=True), Column("tenant_id", Integer))
+    key = ForeignKeyConstraint(["tenant_id", "parent_id"], ["templates.tenant_id", "templates.id"])
+    table = Table(
+        *columns, Column("name", String), Column("parent_id", Integer), key, UniqueConstraint("tenant_id", "id")
+    )
+    orphan = table.c.parent_id.is_(None)
+    Index("ix_templates_name", func.lower(table.c.name), unique=True, postgresql_where=orphan, sqlite_where=orphan)
+
+
+@case(
+    """
         CREATE TABLE projects
             + CONSTRAINT uq_projects_tenant_id_id UNIQUE (tenant_id, id)
         CREATE TABLE tasks

@@ -15,6 +15,8 @@ from tests.key_cases import CASES
 from tests.test_keys import changes_of
 from tests.test_keys_refused import REFUSED
 
+pytestmark = pytest.mark.whatever_sqlalchemy
+
 MODULES: dict[str, tuple[types.ModuleType, types.ModuleType, str]] = {
     "physical": (physical, tenancy, "physical_metadata"),
     "references": (references, physical, "References"),

@@ -162,6 +162,28 @@ def kept(target: str = "projects.id", *, code_info: Any = None, **options: Any) 
     return build
 
 
+def _members_of_users(**options: Any) -> Build:
+    """Return what adds users, whom all tenants write, and members with a named foreign key to them."""
+
+    def build(metadata: MetaData) -> None:
+        Table("users", metadata, Column("id", Integer, primary_key=True))
+        key = ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_members_user", **options)
+        scoped(metadata, "members", Column("user_id", Integer), key)
+
+    return build
+
+
+def _users_of_tenants(**options: Any) -> Build:
+    """Return what adds users, whom all tenants write, with a named foreign key to the tenants table."""
+
+    def build(metadata: MetaData) -> None:
+        key = ForeignKeyConstraint(["home_id"], ["tenants.id"], name="fk_users_home", **options)
+        Table("users", metadata, Column("id", Integer, primary_key=True), Column("home_id", Integer), key)
+        scoped(metadata, "notes")
+
+    return build
+
+
 REFUSED: dict[str, Refused] = {
     "a_reference_to_what_is_not_unique": Refused(
         tasks_that_refer("projects.code"),
@@ -197,6 +219,22 @@ REFUSED: dict[str, Refused] = {
         scoped_that_refers_to_shared,
         ("fk_mine", "countries is shared_writable", "refer from projects to it"),
         {"shared": (), "shared_writable": {"countries"}},
+    ),
+    **{
+        f"{option}_{action}_of_a_table_that_all_tenants_write".replace(" ", "_").lower(): Refused(
+            _members_of_users(**{option: action}),
+            _members_of_users(),
+            ("fk_members_user", "users is written by all tenants", f"Leave {option} out"),
+            {"shared_writable": {"users"}},
+        )
+        for option in ("ondelete", "onupdate")
+        for action in ("CASCADE", "SET NULL", "SET DEFAULT")
+    },
+    "a_table_that_all_tenants_write_to_the_tenants_table": Refused(
+        _users_of_tenants(),
+        _users_of_tenants(info=KEEP),
+        ("fk_users_home", "who could name each other", "keep"),
+        {"shared_writable": {"users"}},
     ),
     "to_the_tenants_table_by_another_column": Refused(
         tasks_that_refer("tenants.id"),

@@ -116,7 +116,7 @@ class WriteTwins:
 
     def attempt_alone(self, run: Run) -> Attempt:
         """Run a write on the twin."""
-        with _without_warnings_about_the_tenant():
+        with without_warnings_about_the_tenant():
             return attempt(self.alone, run, LonelySession(info={TENANT_COLUMN: self.tenant_id}))
 
     def check(self, among_many: Attempt, alone: Attempt, *, generated: Iterable[str] = ()) -> None:
@@ -251,7 +251,7 @@ def picture(cursor: Any) -> Picture:
 
 
 @contextmanager
-def _without_warnings_about_the_tenant() -> Iterator[None]:
+def without_warnings_about_the_tenant() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Column '\w+\.tenant_id' is marked as a member of the primary key")
         yield
@@ -278,11 +278,11 @@ class WriteWorld:
 
     def ignoring_missing_tenants(self) -> AbstractContextManager[None]:
         """Let nobody warn about keys whose tenant the application does not give."""
-        return _without_warnings_about_the_tenant()
+        return without_warnings_about_the_tenant()
 
     def attempt_plain(self, run: Run, tenant_id: int) -> Attempt:
         """Run a write with no wall, as an application that fills new objects and forgets everything else."""
-        with _without_warnings_about_the_tenant():
+        with without_warnings_about_the_tenant():
             return attempt(self.plain, run, LonelySession(info={TENANT_COLUMN: tenant_id}))
 
 

@@ -37,6 +37,7 @@ def holds(attack: Attack, *walls: str) -> bool:
     return not {"anyway", *walls}.isdisjoint(attack.held_by.split())
 
 
+@pytest.mark.whatever_sqlalchemy
 @every_attack
 def test_these_walls_hold_an_attack_alone_and_no_others(pair: Callable[[Walls], Pair], attack: Attack) -> None:
     found = {name: pair(walls).breaches(attack) for name, walls in {**WALLS, "anyway": Walls()}.items()}
@@ -53,6 +54,7 @@ def test_all_walls_together_hold_an_attack(pair: Callable[[Walls], Pair], attack
     assert (not breaches) == (attack.words != PRIMARY_KEY)
 
 
+@pytest.mark.whatever_sqlalchemy
 @both_strengths
 @every_attack
 def test_row_and_key_wall_hold_a_raw_cursor(pair: Callable[[Walls], Pair], attack: Attack, rows: str) -> None:
@@ -63,6 +65,7 @@ def test_row_and_key_wall_hold_a_raw_cursor(pair: Callable[[Walls], Pair], attac
         assert not [each for each in breaches if "'secret'" in str(each[1]) or each[1] == CHANGED]
 
 
+@pytest.mark.whatever_sqlalchemy
 @pytest.mark.parametrize("driver", ["psycopg2", "asyncpg"])
 @pytest.mark.parametrize(
     ("attack", "rows"),

@@ -23,6 +23,8 @@ from tests.conftest import NewDatabase
 from tests.rows import walled
 from tests.rows.walled import RESTRICTED, Walled, refused, rows, run
 
+pytestmark = pytest.mark.whatever_sqlalchemy
+
 POSTGRESQL: Any = sa.create_mock_engine("postgresql://", lambda *_: None).dialect
 KEY = b"a key of thirty-two bytes or more"
 

@@ -24,6 +24,8 @@ from tests.conftest import NewDatabase
 from tests.rows import walled
 from tests.rows.walled import Walled, run
 
+pytestmark = pytest.mark.whatever_sqlalchemy
+
 KEY = b"a key of thirty-two bytes or more"
 
 

@@ -33,6 +33,8 @@ from tests.texts import AWKWARD_SQLITE
 from tests.world import TWIN_TENANTS, World
 from tests.world import world as open_world
 
+pytestmark = pytest.mark.whatever_sqlalchemy
+
 
 @pytest.fixture(scope="module")
 def databases(new_sqlite: Callable[..., URL]) -> Databases:

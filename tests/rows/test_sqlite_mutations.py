@@ -21,6 +21,8 @@ from partywall.rows.sqlite.wall import SqliteWall
 from tests.rows.sqlite_world import Databases, answer, leaks, new_databases, new_wall
 from tests.rows.test_sqlite_attacks import SEALED
 
+pytestmark = pytest.mark.whatever_sqlalchemy
+
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
 

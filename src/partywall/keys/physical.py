@@ -19,6 +19,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
+    and_,
     event,
 )
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
@@ -260,9 +261,16 @@ class _Keys:
 
     def _unique_index(self, index: Index) -> Index:
         expressions: list[Any] = [_moved(each, self.logical, self.physical) for each in index.expressions]
-        if self._leads(index):
-            expressions.insert(0, self.tenant)
         options = {name: _moved(value, self.logical, self.physical) for name, value in _options(index).items()}
+        if self._leads(index):
+            if self.description.readable is Visible.OWN_AND_SHARED:
+                nobody = self.tenant.is_(None)
+                wheres = {
+                    name: nobody if options.get(name) is None else and_(nobody, options[name])
+                    for name in ("postgresql_where", "sqlite_where")
+                }
+                Index(conv(f"{index.name}_shared"), *expressions, unique=True, _table=self.physical, **options | wheres)
+            expressions.insert(0, self.tenant)
         return Index(index.name, *expressions, unique=True, info=dict(index.info), _table=self.physical, **options)
 
 

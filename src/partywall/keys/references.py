@@ -90,6 +90,9 @@ class References:
     ) -> ForeignKeyConstraint:
         target = self._describe(referenced[0].table)
         if self._is_as_written(key, source, target, columns, referenced):
+            names = [column.name for column in columns]
+            if source.tenant_column in names and target.kind is Kind.SCOPED:  # by hand
+                self._check_shared_rows(key, source, [each for each in columns if each.name != source.tenant_column])
             self._check_unique(key, referenced)
             self._check_still_unique(key, referenced)
             return self._made(key, columns, referenced, **_actions(key))
@@ -120,6 +123,7 @@ class References:
         if "keep" in words_of(key) or any("keep" in words_of(element) for element in key.elements):
             return True
         self._check_tenant_stays(key, source)
+        self._check_nobody_reaches_over(key, source, target)
         if target.kind in (Kind.SHARED, Kind.SHARED_WRITABLE):
             return True
         if target.kind is Kind.TENANTS:
@@ -147,6 +151,27 @@ class References:
                 "Leave the tenant columns out, and they are added, or map one to the other.",
             )
         return False
+
+    def _check_nobody_reaches_over(
+        self, key: ForeignKeyConstraint, source: TableDescription, target: TableDescription
+    ) -> None:
+        """Refuse to let tenants change others' rows, or ask for them, through a table that all of them write."""
+        if target.kind is Kind.SHARED_WRITABLE and source.kind is not Kind.SHARED_WRITABLE:
+            for option, given in (("ondelete", key.ondelete), ("onupdate", key.onupdate)):
+                action, _ = _action(given)
+                if action in ("CASCADE", *_SETS):
+                    _refuse(
+                        key,
+                        f"{target.key} is written by all tenants, and ON {option[2:].upper()} {action} lets whoever "
+                        f"writes it change others' rows of {source.key}",
+                        f"Leave {option} out, and change the own rows first. If it is meant: {_KEEP}",
+                    )
+        if source.kind is Kind.SHARED_WRITABLE and target.kind is Kind.TENANTS:
+            _refuse(
+                key,
+                f"{source.key} is written by all tenants, who could name each other in it, and ask who is there",
+                f"Give {source.key} a tenant column. If it is meant: {_KEEP}",
+            )
 
     def _check_tenant_stays(self, key: ForeignKeyConstraint, source: TableDescription) -> None:
         """Refuse to let a row whose reference ends become everybody's, or the tenant's that a default names."""
