@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
