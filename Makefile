@@ -30,6 +30,7 @@ check: $(LATEST)/ready
 bench: $(LATEST)/ready
 	$(LATEST)/bin/python -m benchmarks $(ARGS)
 	$(LATEST)/bin/python -m benchmarks.row_wall
+	$(LATEST)/bin/python -m benchmarks.row_wall_sqlite
 	$(LATEST)/bin/python -m benchmarks.big_tenant $(BIG_TENANT_ARGS)
 
 $(LATEST)/ready: pyproject.toml

@@ -32,7 +32,20 @@ from partywall import Tenancy, tenant
 from partywall.rows.declaration import RowWall
 from partywall.rows.postgresql.ddl import row_wall_ddl
 
-__all__ = ["Way", "main", "measured", "ways_on_postgresql"]
+__all__ = [
+    "BAR",
+    "COUNTS",
+    "SIZE",
+    "Visit",
+    "Way",
+    "by_hand",
+    "guarded",
+    "keys_of",
+    "main",
+    "measured",
+    "timings_of",
+    "ways_on_postgresql",
+]
 
 BY_HAND = "by hand, with the setting"
 BAR = 1.05
@@ -71,7 +84,7 @@ def by_hand(engine: Engine) -> Visit:
         with Session(engine) as session:
             return sum(
                 len(session.scalars(select(Invoice).where(Invoice.tenant_id == tenant_id, Invoice.id == key)).all())
-                for key in _keys(tenant_id, statements)
+                for key in keys_of(tenant_id, statements)
             )
 
     return visit
@@ -92,7 +105,7 @@ def by_hand_with_setting(engine: Engine) -> Visit:
         with SettingSession(engine, info={"tenant": tenant_id}) as session:
             return sum(
                 len(session.scalars(select(Invoice).where(Invoice.tenant_id == tenant_id, Invoice.id == key)).all())
-                for key in _keys(tenant_id, statements)
+                for key in keys_of(tenant_id, statements)
             )
 
     return visit
@@ -108,7 +121,7 @@ def guarded(rows: RowWall | None) -> Callable[[Engine], Visit]:
             with tenant(tenant_id), Session(engine) as session:
                 return sum(
                     len(session.scalars(select(Invoice).where(Invoice.id == key)).all())
-                    for key in _keys(tenant_id, statements)
+                    for key in keys_of(tenant_id, statements)
                 )
 
         return visit
@@ -116,7 +129,8 @@ def guarded(rows: RowWall | None) -> Callable[[Engine], Visit]:
     return make
 
 
-def _keys(tenant_id: int, statements: int) -> range:
+def keys_of(tenant_id: int, statements: int) -> range:
+    """Return the keys that so many statements of a tenant ask for, one each."""
     first = SIZE.first_invoice(tenant_id)
     return range(first, first + statements)
 
@@ -152,18 +166,26 @@ def _database(url: URL, rows: RowWall | None) -> URL:
 
 def measured(driver: str, ways: Sequence[Way], statements: int, plan: Plan) -> Timings:
     """Time the ways on one driver, in interleaved rounds; an async one in one event loop for all."""
-    return _with_engines(driver, [way.url for way in ways], lambda engines: _timings(engines, ways, statements, plan))
+    return _with_engines(driver, [way.url for way in ways], lambda engines: timings_of(engines, ways, statements, plan))
 
 
-def _timings(engines: Sequence[Engine], ways: Sequence[Way], statements: int, plan: Plan) -> Timings:
+def timings_of(
+    engines: Sequence[Engine],
+    ways: Sequence[Way],
+    statements: int,
+    plan: Plan,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timings:
+    """Time the ways, each on its engine, in interleaved rounds."""
+
     def task(visit: Visit) -> Task:
         def run(tenant_id: int, repeats: int) -> float:
             for _ in range(plan.warm_up):
                 _check(visit(tenant_id, statements), statements)
-            begin = time.perf_counter()
+            begin = clock()
             for _ in range(repeats):
                 visit(tenant_id, statements)
-            return time.perf_counter() - begin
+            return clock() - begin
 
         return run
 

@@ -13,12 +13,14 @@ from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from benchmarks.cases import Case, Rows
 from benchmarks.schema import Base
 from benchmarks.writes import Way, Write
-from partywall import Tenancy, tenant
+from partywall import RowWall, Tenancy, tenant
 
 __all__ = [
     "Run",
     "Variant",
+    "Visit",
     "Writer",
+    "by_hand_in_the_call",
     "contents",
     "open_variants",
     "open_writers",
@@ -26,6 +28,7 @@ __all__ = [
     "plain_once",
     "state_of",
     "visit_guarded",
+    "visit_plain",
 ]
 
 _T = TypeVar("_T")
@@ -57,11 +60,11 @@ def open_variants(url: URL) -> Iterator[tuple[Variant, ...]]:
     """Give each variant an engine of its own on one database."""
     engines = [create_engine(url) for _ in range(4)]
     plain, plain_again, for_recipe, guarded = engines
-    by_hand, recipe, partywall = _visit_plain(plain), _visit_by_recipe(for_recipe), visit_guarded(guarded)
+    by_hand, recipe, partywall = visit_plain(plain), _visit_by_recipe(for_recipe), visit_guarded(guarded)
     try:
         yield (
-            Variant("by hand", _by_hand_in_the_call, by_hand),
-            Variant("by hand, again", _by_hand_in_the_call, _visit_plain(plain_again)),
+            Variant("by hand", by_hand_in_the_call, by_hand),
+            Variant("by hand, again", by_hand_in_the_call, visit_plain(plain_again)),
             Variant("by hand, built once", _by_hand_once, by_hand),
             Variant("recipe", plain_in_the_call, recipe),
             Variant("partywall", plain_in_the_call, partywall),
@@ -88,8 +91,8 @@ def open_writers(url: URL) -> Iterator[tuple[Writer, ...]]:
     plain, plain_again, guarded = engines
     try:
         yield (
-            Writer("by hand", lambda write: write.by_hand, _visit_plain(plain)),
-            Writer("by hand, again", lambda write: write.by_hand, _visit_plain(plain_again)),
+            Writer("by hand", lambda write: write.by_hand, visit_plain(plain)),
+            Writer("by hand, again", lambda write: write.by_hand, visit_plain(plain_again)),
             Writer("partywall", lambda write: write.plain, visit_guarded(guarded)),
         )
     finally:
@@ -100,7 +103,8 @@ def open_writers(url: URL) -> Iterator[tuple[Writer, ...]]:
 # How the statement is made.
 
 
-def _by_hand_in_the_call(case: Case, tenant_id: int, key: int) -> Run:
+def by_hand_in_the_call(case: Case, tenant_id: int, key: int) -> Run:
+    """Prepare to build the statement in each run, with its filter."""
     return lambda session: case.fetch(session, case.by_hand(tenant_id, key), {})
 
 
@@ -129,7 +133,9 @@ def _with_parameters(case: Case, statement: Any, values: dict[str, int]) -> Run:
 # How the Session knows its tenant.
 
 
-def _visit_plain(engine: Engine) -> Visit:
+def visit_plain(engine: Engine) -> Visit:
+    """Visit *engine* as it is."""
+
     def visit(_tenant_id: int, work: Callable[[Session], _T], /) -> _T:
         with Session(engine) as session:
             return work(session)
@@ -137,9 +143,9 @@ def _visit_plain(engine: Engine) -> Visit:
     return visit
 
 
-def visit_guarded(engine: Engine) -> Visit:
+def visit_guarded(engine: Engine, rows: RowWall | None = None) -> Visit:
     """Guard *engine*, and visit it in the tenant's scope."""
-    Tenancy(Base.metadata).guard(engine)
+    Tenancy(Base.metadata, rows=rows).guard(engine)
 
     def visit(tenant_id: int, work: Callable[[Session], _T], /) -> _T:
         with tenant(tenant_id), Session(engine) as session:

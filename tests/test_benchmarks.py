@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from benchmarks import row_wall_sqlite
 from benchmarks.__main__ import main
 from benchmarks.big_tenant import CASES as BIG_TENANT_CASES
 from benchmarks.big_tenant import Case as BigTenantCase
@@ -22,7 +25,7 @@ from benchmarks.keys import KEY_CASES, KeyCase, open_schemas, verify_keys
 from benchmarks.measure import DisagreementError, Mode, verify, verify_write
 from benchmarks.report import COMPARISONS, Measured
 from benchmarks.schema import Invoice, Size, fill
-from benchmarks.variants import Variant, Writer, open_variants, open_writers
+from benchmarks.variants import Variant, Visit, Writer, open_variants, open_writers
 from benchmarks.writes import WRITES, Write
 from tests.conftest import NewDatabase
 
@@ -185,3 +188,79 @@ def test_the_benchmarks_run_and_write_what_they_found(tmp_path: Path, capsys: py
     }
     printed = capsys.readouterr().out
     assert all(case.name in printed for case in (*CASES, *WRITES, *KEY_CASES))
+
+
+@pytest.fixture(scope="module")
+def walled_visits(new_sqlite: NewDatabase) -> Iterator[dict[str, Visit]]:
+    url = new_sqlite()
+    fill(url, SIZE)
+    with row_wall_sqlite.open_visits(url) as visits:
+        yield visits
+
+
+@pytest.mark.parametrize("case", row_wall_sqlite.READS, ids=lambda case: case.name)
+def test_a_read_returns_the_same_with_the_row_wall_of_sqlite(case: Case, walled_visits: dict[str, Visit]) -> None:
+    verify(case, row_wall_sqlite.readers(walled_visits), SIZE)
+
+
+@pytest.mark.parametrize("write", row_wall_sqlite.WALLED_WRITES, ids=lambda write: write.name)
+def test_a_write_writes_the_same_with_the_row_wall_of_sqlite(write: Write, walled_visits: dict[str, Visit]) -> None:
+    verify_write(write, row_wall_sqlite.writers(walled_visits), SIZE)
+
+
+def test_only_both_walls_have_a_row_wall_on_sqlite(walled_visits: dict[str, Visit]) -> None:
+    assert [name for name, visit in walled_visits.items() if visit(1, _is_walled)] == ["both walls"]
+
+
+def _is_walled(session: Session) -> bool:
+    return getattr(session.connection().connection.driver_connection, "partywall_gate", None) is not None
+
+
+def test_what_is_new_to_a_connection_of_sqlite_is_prepared_each_time(new_sqlite: NewDatabase) -> None:
+    url = new_sqlite()
+    fill(url, SIZE)
+
+    def prepared(session: Session) -> int:
+        questions: list[int] = []
+
+        def note(action: int, *_: str | None) -> int:
+            questions.append(action)
+            return sqlite3.SQLITE_OK
+
+        connection = session.connection()
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_authorizer(note)
+        for _ in range(2):
+            connection.execute(select(Invoice.id).where(Invoice.tenant_id == 1))
+        driver.set_authorizer(None)
+        return questions.count(sqlite3.SQLITE_SELECT)
+
+    with row_wall_sqlite.open_visits_to_prepare(url) as visits:
+        counts = {name: visit(1, prepared) for name, visit in visits.items() if name.startswith("by hand")}
+
+    assert list(counts.values()) == [1, 2]
+
+
+def test_more_to_prepare_is_less_what_the_walls_cost_anyway() -> None:
+    timings = {"by hand": [1.0, 1.0], "both walls": [2.0, 2.0]}
+    new = {"by hand, new to the connection": [4.0, 4.0], "both walls, new to the connection": [8.0, 8.0]}
+
+    assert row_wall_sqlite.more_to_prepare({**timings, **new}).median == 3.0
+
+
+def test_a_slow_row_wall_of_sqlite_misses_its_bars() -> None:
+    def missed(factor: float) -> list[str]:
+        timings = {"point": {"by hand": [1.0, 1.0], "both walls": [factor, factor]}}
+        return row_wall_sqlite.show_ratios(Console(quiet=True), "read", timings, row_wall_sqlite.BAR)
+
+    assert missed(1.04) == []
+    assert len(missed(1.06)) == 1
+
+
+def test_the_benchmark_of_the_row_wall_of_sqlite_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert row_wall_sqlite.main(["--quick"]) == 0
+
+    printed = capsys.readouterr().out
+    names = {*(case.name for case in row_wall_sqlite.READS), *(write.name for write in row_wall_sqlite.WALLED_WRITES)}
+    assert all(each in printed for each in (*names, "open a Session", "more to prepare"))
