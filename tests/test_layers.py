@@ -153,6 +153,22 @@ def test_only_the_commands_import_more_than_sqlalchemy_sqlglot_and_the_standard_
     assert {(module, name) for module, name in foreign if name not in allowed} == {("cli._commands", "click")}
 
 
+def test_nothing_but_asyncio_needs_greenlet() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['greenlet'] = None\n"
+        "import sqlalchemy as sa, partywall\n"
+        "metadata = sa.MetaData()\n"
+        "notes = sa.Table('notes', metadata, sa.Column('tenant_id', sa.Integer, primary_key=True))\n"
+        "tenancy = partywall.Tenancy(metadata)\n"
+        "engine = tenancy.guard(sa.create_engine('sqlite://'), allow_unscoped=True)\n"
+        "tenancy.create_all(engine)\n"
+        "with tenancy.session(engine, tenant=1) as session:\n"
+        "    assert session.execute(sa.select(notes)).all() == []\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603  # our own program
+
+
 def test_importing_registers_nothing() -> None:
     program = (
         "import sqlalchemy.orm, sqlalchemy.event, partywall\n"

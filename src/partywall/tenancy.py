@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sqlalchemy import DDL, MetaData, TextClause
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from partywall.errors import SetupError
@@ -17,6 +16,7 @@ from partywall.keys.physical import physical_metadata
 from partywall.rows.declaration import RowWall
 from partywall.rows.postgresql.ddl import row_wall_ddl, take_down_ddl
 from partywall.rows.postgresql.drift import Finding, find_drift
+from partywall.rows.postgresql.meant import schema_of
 from partywall.rows.postgresql.put_up import put_up
 from partywall.scope import Tenant, TenantId, Unscoped, checked_tenant_id, unscoped
 from partywall.statements.orm import EXPLICIT_TENANT
@@ -27,7 +27,10 @@ from partywall.tables import Tables, describe
 
 __all__ = ["Tenancy"]
 
-_Engine = TypeVar("_Engine", Engine, AsyncEngine)
+if TYPE_CHECKING:  # it needs greenlet, which not everybody has
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+_Engine = TypeVar("_Engine", Engine, "AsyncEngine")
 
 
 class Tenancy:
@@ -241,8 +244,9 @@ class Tenancy:
         Args:
             connection: A plain one, of any role.
         """
-        schema = connection.dialect.default_schema_name or "public"
-        return find_drift(connection, self.describe(), self._declared_rows(), default_schema=schema)
+        wall = self._declared_rows()
+        schema = schema_of(connection.dialect, wall)
+        return find_drift(connection, self.describe(), wall, default_schema=schema)
 
     def verify(self, bind: Engine | Connection) -> None:
         """
@@ -306,13 +310,15 @@ class Tenancy:
             TenantIdError: *tenant* is no tenant id, or not of the tenant column's type.
             SetupError: The engine is not guarded.
         """
-        sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        sync_engine: Any = getattr(engine, "sync_engine", engine)
         guard = guard_of(sync_engine.dialect)
         if guard is None:
             raise SetupError("session() needs a guarded engine: engine = tenancy.guard(create_engine(...))")
         scope = Tenant(checked_tenant_id(tenant))
         guard.check(scope)
         info = {**options.pop("info", {}), EXPLICIT_TENANT: scope}
-        if isinstance(engine, AsyncEngine):
-            return AsyncSession(engine, info=info, **options)
-        return Session(engine, info=info, **options)
+        if isinstance(engine, Engine):
+            return Session(engine, info=info, **options)
+        from sqlalchemy.ext.asyncio import AsyncSession  # as above
+
+        return AsyncSession(engine, info=info, **options)

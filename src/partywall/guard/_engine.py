@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.base import OptionEngine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import MetaData
 
 from partywall.errors import SetupError
@@ -27,6 +26,9 @@ from partywall.statements.proving import checked_compiler, checked_context
 from partywall.statements.rules import Vocabulary
 from partywall.statements.textual import scoped_compiler
 from partywall.statements.vouched import Vouched
+
+if TYPE_CHECKING:  # it needs greenlet, which not everybody has
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["guard_engine"]
 
@@ -52,7 +54,7 @@ def guard_engine(
         SetupError: It is no engine, is guarded already, or speaks a dialect we know nothing about; or it has a row
             wall, and a driver, a pool or a tenant column with which that cannot be.
     """
-    sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    sync_engine: Any = getattr(engine, "sync_engine", engine)
     if not isinstance(sync_engine, Engine):
         raise SetupError(f"guard() takes an Engine or AsyncEngine, not a {type(engine).__name__}.")
     if isinstance(sync_engine, OptionEngine):

@@ -63,6 +63,8 @@ class RowWall:
             object.__setattr__(self, argument, frozenset(value))
         for word in sorted(frozenset(self.revoke) - {*REVOCABLE}):
             raise SetupError(f"revoke names {word!r}, which is none of {', '.join(map(repr, REVOCABLE))}.")
+        if self.key is not None and not isinstance(self.key, bytes):
+            raise SetupError("the key is bytes, from where nobody reads them: RowWall(key=bytes.fromhex(...)).")
         if self.key is not None and len(self.key) < KEY_BYTES:
             raise SetupError(f"the key has too few bytes: make one with secrets.token_bytes({KEY_BYTES}).")
         if self.role is not None and self.role == self.unscoped_role:

@@ -15,7 +15,7 @@ from partywall.rows.postgresql.tenant import tenant_sql
 from partywall.statements.names import public_view
 from partywall.tables import Kind, TableDescription, Tables, Visible
 
-__all__ = ["OWN_POLICY", "Meant", "Policy", "Relation", "literal", "meant", "quote"]
+__all__ = ["OWN_POLICY", "Meant", "Policy", "Relation", "literal", "meant", "quote", "schema_of"]
 
 OWN_POLICY, SHARED_POLICY, UNSCOPED_POLICY = "partywall_tenant", "partywall_shared", "partywall_unscoped"
 VIEW_POLICY = "partywall_view"
@@ -25,6 +25,12 @@ READ = frozenset({"SELECT"})
 WRITE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 
 _PREPARER: Any = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+
+
+def schema_of(dialect: Any, wall: RowWall) -> str:
+    """Return where tables are whose metadata names no schema: the default, unless views hide theirs there."""
+    name: str = dialect.default_schema_name or "public"
+    return "public" if name == wall.base_schema else name
 
 
 def quote(*names: str) -> str:

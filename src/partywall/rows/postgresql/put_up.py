@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from partywall.errors import SetupError
 from partywall.rows.declaration import RowWall
 from partywall.rows.postgresql.ddl import row_wall_ddl
-from partywall.rows.postgresql.meant import quote
+from partywall.rows.postgresql.meant import quote, schema_of
 from partywall.tables import Tables
 
 __all__ = ["put_up"]
@@ -32,7 +32,7 @@ def put_up(connection: Connection, tables: Tables, wall: RowWall, *, create_role
     Raises:
         SetupError: A role is missing, or whoever is connected may not do what it takes; with the SQL that mends it.
     """
-    schema = connection.dialect.default_schema_name or "public"
+    schema = schema_of(connection.dialect, wall)
     statements = row_wall_ddl(tables, wall, default_schema=schema, create_roles=create_roles)
     if not create_roles:
         _check_roles(connection, wall)

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool.base import _AdhocProxiedConnection
 
 from partywall.rows.declaration import RowWall
+from partywall.rows.postgresql.meant import schema_of
 from partywall.rows.postgresql.verify import verify
 from partywall.tables import Tables
 
@@ -76,7 +77,7 @@ class SelfTest:
             self._engine, connection=pooled, _has_events=False, _allow_revalidate=False, _allow_autobegin=False
         )
         connection.partywall_first_contact = True  # nothing of the application's is asked
-        schema = self._engine.dialect.default_schema_name or "public"
+        schema = schema_of(self._engine.dialect, self._wall)
         try:
             verify(connection, self._tables, self._wall, unscoped=self._unscoped, default_schema=schema)
         except BaseException:
