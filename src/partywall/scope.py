@@ -174,7 +174,7 @@ def hand_over(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def checked_tenant_id(value: object) -> TenantId:
     """Return *value* if it can be a tenant's key; raise `TenantIdError` if it is none of any type."""
     if value is None:
-        raise TenantIdError("None is not a tenant id. To see all tenants on purpose: with unscoped(reason='...').")
+        raise TenantIdError("None is not a tenant id. Was the tenant found? Look before its scope is entered.")
     is_model = hasattr(value, "__clause_element__") or hasattr(value, "_sa_instance_state")
     if is_model or not isinstance(value, Hashable):
         raise TenantIdError(
