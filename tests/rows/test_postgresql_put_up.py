@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine, inspect, text
 from sqlalchemy.engine import URL
 
-from partywall import RowWall, SetupError, Tenancy, tenant
+from partywall import RowWall, SetupError, Tenancy, tenant, unscoped
 
 metadata = MetaData()
 Table("tenants", metadata, Column("id", Integer, primary_key=True), Column("slug", String))
@@ -113,4 +113,41 @@ def test_an_engine_whose_wall_does_not_hold_does_not_connect(url: URL, roles: tu
     with pytest.raises(SetupError, match=r"(?s)ENABLE ROW LEVEL SECURITY"), tenant(1):
         app.connect()
     for engine in (owner, app):
+        engine.dispose()
+
+
+def test_a_privilege_of_public_is_taken_from_public_alone(url: URL, roles: tuple[str, str]) -> None:
+    owner, made = create_engine(url), tenancy(*roles)
+    made.create_all(owner)
+    with owner.begin() as connection:
+        connection.execute(text("GRANT SELECT ON notes TO PUBLIC"))
+
+    with owner.begin() as connection:
+        (finding,) = made.find_drift(connection)
+        connection.execute(text(finding.remedy))
+        assert made.find_drift(connection) == []
+    assert finding.remedy == "REVOKE SELECT ON public.notes FROM PUBLIC;"
+    owner.dispose()
+
+
+def test_unscoped_engines_and_the_owner_find_tables_behind_views(url: URL, roles: tuple[str, str]) -> None:
+    role, unscoped_role = roles
+    owner, made = create_engine(url), tenancy(*roles, views={"notes"})
+    run(url, f"ALTER DATABASE {url.database} OWNER TO app")
+    made.create_all(owner)
+    run(url, f"ALTER ROLE {unscoped_role} SET search_path = partywall_base, public")
+    jobs = made.guard(create_engine(url.set(username=unscoped_role)), allow_unscoped=True)
+    app = made.guard(create_engine(url.set(username=role)))
+    tables = metadata.tables
+
+    with unscoped(reason="seed"), jobs.begin() as connection:
+        connection.execute(tables["tenants"].insert(), [{"id": 1, "slug": "a"}, {"id": 2, "slug": "b"}])
+        connection.execute(tables["notes"].insert(), [{"id": 1, "tenant_id": 1}, {"id": 2, "tenant_id": 2}])
+    made.verify(jobs)
+    with tenant(1), app.connect() as connection:
+        assert connection.execute(tables["notes"].select()).all() == [(1, 1)]
+    made.create_all(owner)
+    with owner.connect() as connection:
+        assert made.find_drift(connection) == []
+    for engine in (owner, jobs, app):
         engine.dispose()

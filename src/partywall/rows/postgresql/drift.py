@@ -229,7 +229,7 @@ def _fault_of_view(whole: Meant, view: Relation, fact: dict[str, Any], facts: Fa
 def _check_grants(whole: Meant, facts: Facts) -> Iterator[Finding]:
     role = facts.name
     for relation, fact in _tables(whole, facts):
-        wanted = relation.privileges.get(role, frozenset())
+        missing = wanted = relation.privileges.get(role, frozenset())
         make = view_statements if relation.is_view else grant_statements
         for grantee, privileges in by_grantee(fact["grants"]):
             excess = privileges - (wanted if grantee == role else frozenset())
@@ -243,12 +243,12 @@ def _check_grants(whole: Meant, facts: Facts) -> Iterator[Finding]:
                     f"{grantee} may {', '.join(sorted(excess))}, which the wall does not give.",
                     revoke,
                 )
-            wanted -= privileges
-        if wanted:
+            missing -= privileges
+        if missing:
             yield Finding(
                 "missing privilege",
                 relation.sql,
-                f"{role} may not {', '.join(sorted(wanted))}.",
+                f"{role} may not {', '.join(sorted(missing))}.",
                 _sql(make(whole, relation)),
             )
 
