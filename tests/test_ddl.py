@@ -212,3 +212,20 @@ def test_the_command_exits_with_2_if_there_is_no_script(
 
 def test_the_command_takes_the_version_of_a_server(run: Callable[..., Result]) -> None:
     assert run("--server-version", "15").stdout == ddl(tenancy_of(), dialect="postgresql", server_version=(15,))
+
+
+def test_a_script_with_the_key_of_a_row_wall_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sealed_shop.py").write_text(
+        "from sqlalchemy import Column, Integer, MetaData, Table\n"
+        "from partywall import RowWall, Tenancy\n"
+        "metadata = MetaData()\n"
+        "Table('notes', metadata, Column('tenant_id', Integer, primary_key=True))\n"
+        "def tenancy(): return Tenancy(metadata, rows=RowWall(role='app', key=b'k' * 32))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    result = CliRunner().invoke(partywall, ["ddl", "--app", "sealed_shop:tenancy"])
+
+    assert result.exit_code == 0, result.output
+    assert "CREATE POLICY partywall_tenant ON public.notes" in result.stdout
+    assert "keep it out of version control" in result.stderr

@@ -121,10 +121,10 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str | 
 )
 def ddl_command(app: str, dialect: str, server_version: tuple[int, ...] | None) -> None:
     """
-    Print the schema of an empty database, with the keys that cannot point across tenants.
+    Print the schema of an empty database, with the keys that cannot point across tenants and PostgreSQL's row wall.
 
-    It is the script of SQL that Tenancy.create_all() would execute. Nothing is executed. The exit status is 0, or 2 if
-    the command cannot do its work.
+    It is the script of SQL that Tenancy.create_all() would execute; run it in one transaction (psql -1). Nothing is
+    executed. The exit status is 0, or 2 if the command cannot do its work.
     """
     tenancy = _tenancy(app)
     try:
@@ -132,6 +132,8 @@ def ddl_command(app: str, dialect: str, server_version: tuple[int, ...] | None) 
     except PartywallError as error:
         raise _SetupFailed(str(error)) from error
     click.echo(script, nl=False)
+    if tenancy.rows is not None and tenancy.rows.is_sealed and dialect == "postgresql":
+        click.echo("The key of the row wall is in this script: keep it out of version control.", err=True)
 
 
 def _tenancy(app: str) -> Tenancy:
