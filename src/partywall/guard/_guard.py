@@ -62,8 +62,8 @@ class Guard:
         elif not self.allow_unscoped:
             raise SetupError(
                 "unscoped() met an engine that always has one tenant in scope.\n"
-                "Use an engine that was made for it: tenancy.guard(create_engine(url), allow_unscoped=True), where the URL is "
-                "that of the owner, or of the unscoped role if there is a row wall."
+                "Use an engine that was made for it:  tenancy.guard(create_engine(url), allow_unscoped=True)\n"
+                "Its URL is that of the owner or, if there is a row wall on PostgreSQL, of the unscoped role."
             )
 
     def record(self, scope: Scope) -> None:
