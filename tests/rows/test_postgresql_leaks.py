@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from partywall import RefusedStatementError, tenant
+from partywall import RefusedStatementError, Tenancy, tenant
+from partywall.rows.encoding import SETTING
 from partywall.statements.vouched import check_one_statement
 from tests.conftest import NewDatabase
 from tests.rows import test_vouching
-from tests.rows.by_hand import SYNC_DRIVERS, Place
+from tests.rows import walled as world
+from tests.rows.by_hand import DRIVERS, SYNC_DRIVERS, Place, raw, run_with
+from tests.rows.test_postgresql_session import at_the_database
 from tests.rows.test_vouching import ALL_WORDS, NOTES, Note
 
 pytestmark = pytest.mark.whatever_sqlalchemy
@@ -54,7 +59,7 @@ LEAVING = {
     "one behind a tag that is no word": "SELECT $\N{SNOWMAN}$ ' $\N{SNOWMAN}$; SELECT '2'",
     "a string that a parameter touches": "SELECT $1$$ ' $$; SELECT '2'",
     "a string that a number touches": "SELECT 1$$ ' $$; SELECT '2'",
-    "one behind two strings": "SELECT $$a$$$$ ' $$; SELECT '2'",
+    "a string that a string touches": "SELECT $$a$$$$ ' $$; SELECT '2'",
     "one behind a tag of another": "SELECT $a$ $b$ $a$; SELECT $b$ $b$",
     "one behind a comment": "SELECT 1 /* ; */; SELECT 2",
     "one behind a comment in a comment": "SELECT 1 /* /* */ ' */; SELECT '2'",
@@ -126,3 +131,68 @@ def test_a_connection_that_ran_what_was_vouched_for_is_not_used_again(
         connection.commit()
     with tenant(2), engine.connect() as connection:
         assert connection.execute(vouch(SETS, reason="a test")).scalar() != first  # and the lock is free
+
+
+@pytest.fixture(scope="module")
+def sealed(new_postgresql: NewDatabase) -> Iterator[world.Walled]:
+    """Return a database whose tenants are sealed, with tokens that last a second."""
+    made = world.make(new_postgresql(), key=b"a key of thirty-two bytes or more", token_lifetime=1)
+    yield made
+    made.superuser.dispose()
+
+
+def tenancy_of(made: world.Walled) -> Tenancy:
+    return Tenancy(
+        world.metadata,
+        tenants="tenants",
+        shared={"countries"},
+        shared_writable={"users"},
+        shared_rows={"templates"},
+        rows=made.wall,
+    )
+
+
+NOTES_OF = sa.select(world.metadata.tables["notes"].c.id)
+SHOWN = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_seal_holds_to_the_end_of_its_transaction_and_begins_no_later_one(sealed: world.Walled, driver: str) -> None:
+    def work(engine: Engine) -> object:
+        with tenant(2), engine.connect() as connection:
+            assert len(connection.execute(NOTES_OF).all()) == 2
+            pid, token = raw(connection, f"SELECT pg_backend_pid(), current_setting('{SETTING}')")
+            raw(connection, "SELECT pg_sleep(2.5)")
+            assert at_the_database(connection) == (2, 2, 2)
+            connection.rollback()
+            raw(connection, f"SET LOCAL {SETTING} = '{token}'")
+            assert raw(connection, "SELECT pg_backend_pid()") == (pid,)
+            return at_the_database(connection)
+
+    url = sealed.url.set(username=sealed.role)
+    assert run_with(driver, url, tenancy_of(sealed), work) == (0, None, None)
+
+
+@pytest.mark.parametrize("driver", SYNC_DRIVERS)
+def test_no_seal_is_shown_for_as_long_as_a_statement_runs(sealed: world.Walled, driver: str) -> None:
+    tenancy = tenancy_of(sealed)
+    slow = tenancy.vouch("SELECT pg_sleep(2)", reason="a test")
+
+    def wait(engine: Engine) -> None:
+        with tenant(2), engine.connect() as connection:
+            connection.execute(slow)
+
+    def work(engine: Engine) -> object:
+        thread = threading.Thread(target=wait, args=[engine])
+        thread.start()
+        with sealed.superuser.connect() as looking:
+            for _ in range(200):
+                shown = [str(query) for query in looking.exec_driver_sql(SHOWN).scalars()]
+                if any("pg_sleep" in each for each in shown):
+                    break
+                looking.rollback()
+                time.sleep(0.02)
+        thread.join()
+        return [("pg_sleep" in each, "SET LOCAL" in each) for each in shown]
+
+    assert run_with(driver, sealed.url.set(username=sealed.role), tenancy, work, pool_size=1) == [(True, False)]

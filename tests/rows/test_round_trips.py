@@ -1,4 +1,4 @@
-"""Telling PostgreSQL the tenant takes no round trip of its own."""
+"""Telling PostgreSQL the tenant takes no round trip of its own, but for a seal with psycopg2."""
 
 from __future__ import annotations
 
@@ -104,8 +104,10 @@ def test_both_walls_take_as_many_as_the_statement_wall_alone(
         without = trips(place, driver, work, counter, url=url, rows=False)
         with_it = trips(place, driver, work, counter, url=url.set(username=ROLE), wall={"key": key})
 
+    # psycopg2's BEGIN cannot be lengthened, and a seal does not stand in front of a statement that may run for long.
+    told = {two_transactions: 2, no_tenant: 0}.get(work, 1) if key and driver == "psycopg2" else 0
     assert without > 0
-    assert with_it == without
+    assert with_it == without + told
 
 
 def test_a_sealed_tenant_behind_a_pooler_takes_one_more_or_two(place: Place, driver: str) -> None:

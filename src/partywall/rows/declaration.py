@@ -25,7 +25,8 @@ class RowWall:
             the owner, whose views and functions would see all rows too.
         key: PostgreSQL: seals the tenant, so that SQL cannot set its own. At least 32 random bytes, from where
             the database's users cannot read them. None: a plain setting, which stops mistakes.
-        token_lifetime: Seconds for which a sealed tenant holds; a transaction cannot be longer.
+        token_lifetime: Seconds after which no transaction can begin with a sealed tenant's token; one that has begun
+            goes on. The application's clock may be behind the server's by no more.
         transaction_pooler: PostgreSQL: whether a pooler may give each transaction another server process, which
             costs a sealed tenant one more round trip (with asyncpg two).
         views: PostgreSQL: keys of the tables that are confined by a view of their name instead of a policy,
@@ -43,7 +44,7 @@ class RowWall:
     role: str | None = None
     unscoped_role: str | None = None
     key: bytes | None = None
-    token_lifetime: int = 3600
+    token_lifetime: int = 60
     transaction_pooler: bool = False
     views: Iterable[str] = ()
     base_schema: str = "partywall_base"

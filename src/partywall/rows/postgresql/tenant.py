@@ -39,7 +39,8 @@ _RETURN_TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (types.LargeBinary, "bytea"),
 )
 
-# RFC 2104 by hand, so that no extension is needed. A token that is not ours is no error: it is no tenant.
+# RFC 2104 by hand, so that no extension is needed. A token that is not ours is no error: it is no tenant. The end is
+# compared with the start of the transaction: a long one goes on, and a token that was read elsewhere begins none later.
 _SEALED = """
 DECLARE
     token text := current_setting('{setting}', true);
@@ -49,7 +50,7 @@ BEGIN
     IF token IS NULL OR token !~ '^[0-9a-f-]+[.][0-9]{{1,10}}[.][0-9]{{1,12}}[.][0-9a-f]{{64}}$' THEN
         RETURN NULL;
     END IF;
-    IF part[2]::bigint <> pg_backend_pid() OR part[3]::bigint < extract(epoch FROM clock_timestamp()) THEN
+    IF part[2]::bigint <> pg_backend_pid() OR part[3]::bigint < extract(epoch FROM now()) THEN
         RETURN NULL;
     END IF;
     message := convert_to(part[1] || '.' || part[2] || '.' || part[3], 'UTF8');
