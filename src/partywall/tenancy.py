@@ -274,17 +274,20 @@ class Tenancy:
         Vouch for a statement that is right, but beyond the parser: it runs as it stands, scoped by the database alone.
 
         It runs on an engine whose row wall has passed its self-test, in a tenant's scope, and each time the audit log
-        is told.
+        is told. On PostgreSQL the connection is closed when it comes back, since nobody knows what the statement's
+        functions leave on it, and the tenant is told again before each statement that follows.
 
         Args:
-            sql: The statement, with parameters as in ``text()``.
+            sql: One SELECT, WITH, VALUES, TABLE, INSERT, UPDATE, DELETE or MERGE, with parameters as in ``text()``.
             reason: Why it is right; for the audit log.
 
         Returns:
             What ``execute()`` takes as it takes ``text()``, and ``columns()`` and ``from_statement()`` too.
 
         Raises:
-            SetupError: There is no reason. When it is executed: `RefusedStatementError`, if no row wall holds it.
+            SetupError: There is no reason.
+            RefusedStatementError: It is another kind of statement, or several. When it is executed: no row wall holds
+                it.
         """
         if not reason.strip():
             raise SetupError("vouch() needs a reason that will make sense in the audit log: vouch(sql, reason='...').")

@@ -15,6 +15,7 @@ from partywall.guard._connection import GuardedConnection
 from partywall.rows.postgresql.drivers import Driver
 from partywall.rows.postgresql.session import TenantSetting
 from partywall.scope import Scope, Tenant, Unscoped, current_scope
+from partywall.statements.vouched import Vouched
 
 __all__ = ["TellingConnection", "enforce_in_database"]
 
@@ -65,8 +66,7 @@ class TellingConnection(GuardedConnection):
         """The pool's connection. Whoever but SQLAlchemy has it may do anything: it is closed when it comes back."""
         pooled = super().connection
         if _caller() not in _INSIDE:
-            self._handed_out, self._settled = True, None
-            pooled.info.pop(_OURS, None)
+            self._hand_out()
             scope = None if self._transaction is None or self.partywall_pin is None else self.partywall_pin.scope
             if isinstance(scope, Tenant) and scope != self._told:
                 self._tell(scope, pooled)
@@ -74,6 +74,16 @@ class TellingConnection(GuardedConnection):
                 prefix, self.partywall_prefix = self.prefix(), ""
                 self._setting.driver.send(pooled.dbapi_connection, prefix)
         return pooled
+
+    def accept(self, vouched: Vouched) -> None:
+        """Take it that the statement may do anything to the connection, by what it calls: as if it was handed out."""
+        super().accept(vouched)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        pooled: Any = self._dbapi_connection
+        self._handed_out, self._settled = True, None
+        pooled.info.pop(_OURS, None)
 
     @property
     def _setting(self) -> TenantSetting:

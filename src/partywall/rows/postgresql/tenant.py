@@ -39,7 +39,8 @@ _RETURN_TYPES: tuple[tuple[type[TypeEngine[Any]], str], ...] = (
     (types.LargeBinary, "bytea"),
 )
 
-# RFC 2104 by hand, so that no extension is needed. A token that is not ours is no error: it is no tenant.
+# RFC 2104 by hand, so that no extension is needed. A token that is not ours is no error: it is no tenant. The end is
+# compared with the start of the transaction: a long one goes on, and a token that was read elsewhere begins none later.
 _SEALED = """
 DECLARE
     token text := current_setting('{setting}', true);
