@@ -199,6 +199,54 @@ FAULTS = {
         "REVOKE ALL ON FUNCTION peek() FROM PUBLIC; GRANT EXECUTE ON FUNCTION peek() TO {role}",
         "definer",
     ),
+    "a definer function over a materialised view": (
+        "CREATE ROLE reporter; CREATE MATERIALIZED VIEW totals AS SELECT * FROM events; "
+        "GRANT SELECT ON totals TO reporter; "
+        "CREATE FUNCTION peek() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS 'SELECT what FROM totals'; "
+        "ALTER FUNCTION peek() OWNER TO reporter",
+        "definer",
+    ),
+    "a definer function over a view": (
+        "CREATE ROLE reporter; CREATE VIEW totals AS SELECT * FROM events; GRANT SELECT ON totals TO reporter; "
+        "CREATE FUNCTION peek() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS 'SELECT what FROM totals'; "
+        "ALTER FUNCTION peek() OWNER TO reporter",
+        "definer",
+    ),
+    "a definer function over another one": (
+        "CREATE ROLE reporter; "
+        "CREATE FUNCTION peek() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS 'SELECT what FROM events'; "
+        "REVOKE ALL ON FUNCTION peek() FROM PUBLIC; GRANT EXECUTE ON FUNCTION peek() TO reporter; "
+        "CREATE FUNCTION outer_peek() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS 'SELECT peek()'; "
+        "ALTER FUNCTION outer_peek() OWNER TO reporter",
+        "definer",
+    ),
+    "a definer trigger": (
+        "CREATE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
+        "'BEGIN NEW.what := (SELECT string_agg(what, '','') FROM events); RETURN NEW; END'; "
+        "CREATE TRIGGER peek BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION peek()",
+        "definer",
+    ),
+    "a definer trigger of another table": (
+        "CREATE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END'; "
+        "CREATE TABLE more (id int); GRANT INSERT ON more TO PUBLIC; "
+        "CREATE TRIGGER peek BEFORE INSERT ON more FOR EACH ROW EXECUTE FUNCTION peek()",
+        "definer",
+    ),
+    "a rule of another table": (
+        "CREATE TABLE more (id int); GRANT INSERT ON more TO {role}; "
+        "CREATE RULE \"so to say\" AS ON INSERT TO more DO INSTEAD UPDATE events SET what = 'ruled'",
+        "rule",
+    ),
+    "a table that nobody declared with a policy of its own": (
+        "CREATE TABLE more (id int, tenant_id int); ALTER TABLE more ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY every ON more USING (true); GRANT SELECT ON more TO {role}",
+        "undeclared table",
+    ),
+    "a view of a table that nobody declared": (
+        "CREATE TABLE more (id int, tenant_id int); CREATE VIEW most AS SELECT * FROM more; "
+        "GRANT SELECT ON most TO {role}",
+        "view of its owner",
+    ),
     "leakproof": (
         "CREATE FUNCTION leak(int) RETURNS bool LANGUAGE plpgsql LEAKPROOF AS 'BEGIN RAISE NOTICE ''%'', $1; "
         "RETURN true; END'",
@@ -500,3 +548,38 @@ def test_every_driver_takes_the_questions_as_they_stand(wall: Walled, driver: st
         await async_engine.dispose()
 
     asyncio.run(run_async())
+
+
+def test_a_tenant_from_the_start_of_the_session_is_found(wall: Walled) -> None:
+    url = wall.url.set(username=wall.role)
+    engine = sa.create_engine(url, connect_args={"options": "-c partywall.tenant=1"})
+    with engine.connect() as connection, pytest.raises(SetupError, match="before any tenant is told"):
+        verify(connection, wall.tables, wall.wall)
+    engine.dispose()
+
+
+HARMLESS = {
+    "a definer function of who may read nothing": (
+        "CREATE ROLE nobody; CREATE TABLE more (id int); GRANT INSERT ON more TO nobody; "
+        "CREATE FUNCTION note() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO more VALUES (1)'; "
+        "ALTER FUNCTION note() OWNER TO nobody"
+    ),
+    "a definer function that the role may not call": (
+        "CREATE FUNCTION peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM events'; "
+        "REVOKE ALL ON FUNCTION peek() FROM PUBLIC"
+    ),
+    "a trigger that is its caller's": (
+        "CREATE FUNCTION peek() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
+        "CREATE TRIGGER peek BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION peek()"
+    ),
+    "a table that nobody declared and the role cannot read": "CREATE TABLE more (id int, tenant_id int)",
+}
+
+
+@pytest.mark.parametrize("sql", HARMLESS.values(), ids=HARMLESS)
+def test_what_opens_nothing_is_no_fault(wall: Walled, sql: str) -> None:
+    with wall.connection() as connection:
+        spoil(wall, connection, sql)
+
+        assert wall.drift(connection) == []
+        assert wall.complaint(connection) == ""

@@ -23,7 +23,7 @@ class Facts:
 
     Attributes:
         name: The role's.
-        session: Version, names of session and current user, the database, the server process.
+        session: Version, names of session and current user, the database, the server process, the tenant by now.
         role: The attributes of the role; None if there is no such role.
         stronger: Other roles that it can become, each with the reasons why it should not.
         relations: By schema and name: what is known of a table or view of the wall.
@@ -31,9 +31,11 @@ class Facts:
         undeclared: Other tables that have a tenant column, with grants.
         defaults: Privileges that new tables will have.
         settings: Where the wall's setting has a value from the start.
-        readers: Views and materialised views over the wall's tables, with grants.
+        readers: Views and materialised views over the wall's tables and undeclared ones, with grants.
         function: The wall's function; None if it is missing.
-        definers: SECURITY DEFINER functions that the role may call, of owners who may see rows.
+        definers: SECURITY DEFINER functions that the role may call, of owners who may see rows, or call others.
+        triggers: The same of triggers of tables that the role may write.
+        rules: Rewrite rules of other tables and views that the role may write.
         leakproof: LEAKPROOF functions of nobody's extension that the role may call.
         creates: Schemas, and the database, in which the role may create.
         keys: Privileges on the keys that seal.
@@ -52,6 +54,8 @@ class Facts:
     readers: list[dict[str, Any]]
     function: dict[str, Any] | None
     definers: list[dict[str, Any]]
+    triggers: list[dict[str, Any]]
+    rules: list[dict[str, Any]]
     leakproof: list[str]
     creates: list[dict[str, Any]]
     keys: list[dict[str, Any]] | None
@@ -96,7 +100,18 @@ parent AS (
     SELECT i.inhparent AS oid FROM pg_catalog.pg_inherits i JOIN walled w ON w.oid = i.inhrelid
     UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN parent p ON p.oid = i.inhrelid
 ),
-source AS (SELECT oid FROM walled WHERE relkind <> 'v' UNION SELECT oid FROM child),
+undeclared AS (
+    SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+        AND c.oid NOT IN (SELECT oid FROM walled UNION SELECT oid FROM child UNION SELECT oid FROM parent)
+        AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+            AND a.attname IN (SELECT jsonb_array_elements_text({tenant_columns}::jsonb)))
+),
+source AS (
+    SELECT oid FROM walled WHERE relkind <> 'v' UNION SELECT oid FROM child UNION SELECT oid FROM parent
+    UNION SELECT oid FROM undeclared
+),
 reader AS (
     SELECT r.ev_class AS oid FROM pg_catalog.pg_depend d
     JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_catalog.pg_rewrite'::regclass
@@ -105,18 +120,33 @@ reader AS (
     JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_catalog.pg_rewrite'::regclass
     JOIN reader s ON s.oid = d.refobjid WHERE r.ev_class <> s.oid
 ),
+definer AS (
+    SELECT p.oid, p.proowner, p.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype) AS is_trigger
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.prosecdef AND NOT (n.nspname = {schema} AND p.proname = 'tenant_id' AND p.pronargs = 0)
+),
 seer AS (
-    SELECT oid FROM pg_catalog.pg_roles r WHERE r.rolsuper OR r.rolbypassrls OR EXISTS (
-        SELECT FROM source s JOIN pg_catalog.pg_class c USING (oid) WHERE c.relowner = r.oid
-            OR pg_catalog.has_table_privilege(r.oid, s.oid, 'SELECT, INSERT, UPDATE, DELETE')
-            OR pg_catalog.has_any_column_privilege(r.oid, s.oid, 'SELECT, INSERT, UPDATE')
+    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.oid IN (SELECT proowner FROM definer) AND (
+        r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolreplication OR EXISTS (
+            SELECT FROM pg_catalog.pg_roles g
+            WHERE starts_with(g.rolname, 'pg_') AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER')
+        ) OR EXISTS (
+            SELECT FROM (SELECT oid FROM source UNION SELECT oid FROM reader) s JOIN pg_catalog.pg_class c USING (oid)
+            WHERE c.relowner = r.oid
+                OR pg_catalog.has_table_privilege(r.oid, s.oid, 'SELECT, INSERT, UPDATE, DELETE')
+                OR pg_catalog.has_any_column_privilege(r.oid, s.oid, 'SELECT, INSERT, UPDATE')
+        ) OR EXISTS (
+            SELECT FROM definer d WHERE d.proowner <> r.oid AND NOT d.is_trigger
+                AND pg_catalog.has_function_privilege(r.oid, d.oid, 'EXECUTE')
+        )
     )
-)
+),
+writable AS (SELECT oid FROM privilege WHERE privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'))
 SELECT pg_catalog.jsonb_build_object(
     'session', jsonb_build_object(
         'version', current_setting('server_version_num')::int, 'session_user', session_user,
         'current_user', current_user, 'database', current_database(),
-        'pid', pg_catalog.pg_backend_pid()
+        'pid', pg_catalog.pg_backend_pid(), 'tenant', coalesce(current_setting({tenant}, true), '')
     ),
     'role', (SELECT to_jsonb(me) FROM me),
     'stronger', (
@@ -199,11 +229,7 @@ SELECT pg_catalog.jsonb_build_object(
     ),
     'undeclared', (
         SELECT coalesce(jsonb_agg(jsonb_build_object('name', c.oid::regclass::text, 'grants', g.given)), '[]')
-        FROM pg_catalog.pg_class c JOIN grants g USING (oid)
-        WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relrowsecurity AND c.relpersistence <> 't'
-            AND c.oid NOT IN (SELECT oid FROM walled UNION SELECT oid FROM child UNION SELECT oid FROM parent)
-            AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
-                AND a.attname IN (SELECT jsonb_array_elements_text({tenant_columns}::jsonb)))
+        FROM undeclared c JOIN grants g USING (oid)
     ),
     'defaults', (
         SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object(
@@ -251,11 +277,23 @@ SELECT pg_catalog.jsonb_build_object(
                 FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
                 WHERE acl.grantee IN (SELECT oid FROM grantee) AND acl.grantee <> p.proowner
             ))), '[]')
-        FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-        WHERE p.prosecdef AND p.proowner IN (SELECT oid FROM seer) AND p.proowner NOT IN (SELECT oid FROM me)
-            AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
-            AND NOT (n.nspname = {schema} AND p.proname = 'tenant_id' AND p.pronargs = 0)
+        FROM pg_catalog.pg_proc p JOIN definer d USING (oid)
+        WHERE NOT d.is_trigger AND p.proowner IN (SELECT oid FROM seer) AND p.proowner NOT IN (SELECT oid FROM me)
             AND EXISTS (SELECT FROM reach r WHERE pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+    ),
+    'triggers', (
+        SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_object('name', d.oid::regprocedure::text,
+            'table', t.tgrelid::regclass::text, 'owner', pg_catalog.pg_get_userbyid(d.proowner))), '[]')
+        FROM pg_catalog.pg_trigger t JOIN definer d ON d.oid = t.tgfoid
+        WHERE NOT t.tgisinternal AND d.proowner IN (SELECT oid FROM seer) AND d.proowner NOT IN (SELECT oid FROM me)
+            AND t.tgrelid IN (SELECT oid FROM writable UNION SELECT oid FROM walled UNION SELECT oid FROM child)
+    ),
+    'rules', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('name', r.rulename, 'table', c.oid::regclass::text)), '[]')
+        FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE r.ev_type <> '1' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+            AND c.oid IN (SELECT oid FROM writable) AND c.oid NOT IN (SELECT oid FROM walled)
     ),
     'leakproof', (
         SELECT coalesce(jsonb_agg(p.oid::regprocedure::text), '[]')
@@ -305,6 +343,7 @@ def question(whole: Meant, role: str) -> str:
         schema=literal(SCHEMA),
         tenant_columns=literal(json.dumps(sorted(columns), ensure_ascii=False)),
         setting=literal(f"{SETTING}="),
+        tenant=literal(SETTING),
     )
 
 

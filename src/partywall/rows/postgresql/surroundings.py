@@ -147,7 +147,10 @@ def _check_readers(whole: Meant, facts: Facts) -> Iterator[Finding]:
             if int(facts.session["version"]) < 150000:  # noqa: PLR2004  # the release that brought it
                 remedy = f"REVOKE ALL ON {reader['name']} FROM {grantees};"
             yield Finding(
-                "view of its owner", reader["name"], "it reads tables of the wall with its owner's rights.", remedy
+                "view of its owner",
+                reader["name"],
+                "it reads tables with a tenant column with its owner's rights.",
+                remedy,
             )
 
 
@@ -158,8 +161,30 @@ def _check_definers(whole: Meant, facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "definer",
             function["name"],
-            f"it is SECURITY DEFINER: it runs with the rights of {function['owner']}, who may use tables of the wall.",
+            f"it is SECURITY DEFINER: it runs with the rights of {function['owner']}, who may use "
+            "tables with a tenant column, or call other such functions.",
             f"REVOKE EXECUTE ON {kind} {function['name']} FROM {grantees};",
+        )
+
+
+def _check_triggers(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for trigger in facts.triggers:
+        yield Finding(
+            "definer",
+            trigger["table"],
+            f"a trigger of it is SECURITY DEFINER: it runs with the rights of {trigger['owner']}, who may use tables "
+            "with a tenant column, or call other such functions.",
+            f"ALTER FUNCTION {trigger['name']} SECURITY INVOKER;",
+        )
+
+
+def _check_rules(whole: Meant, facts: Facts) -> Iterator[Finding]:
+    for rule in facts.rules:
+        yield Finding(
+            "rule",
+            rule["table"],
+            f"the rule {rule['name']} rewrites statements, with the rights of the table's owner.",
+            f"DROP RULE {quote(rule['name'])} ON {rule['table']};",
         )
 
 
@@ -202,6 +227,8 @@ SURROUNDINGS_RULES: tuple[Rule, ...] = (
     _check_settings,
     _check_readers,
     _check_definers,
+    _check_triggers,
+    _check_rules,
     _check_leakproof,
     _check_creates,
     _check_revoked,

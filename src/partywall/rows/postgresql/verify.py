@@ -77,6 +77,13 @@ def _who(facts: Facts, role: str) -> Iterator[Finding]:
                 f"the engine is connected with {word} {user}, but the row wall holds {role}.",
                 f'create_engine("postgresql+psycopg://{role}@...")',
             )
+    if facts.session["tenant"]:
+        yield Finding(
+            "setting",
+            SETTING,
+            "it has a value before any tenant is told, so nobody's statements are a tenant's.",
+            f"Look for -c {SETTING} in create_engine(..., connect_args=...), PGOPTIONS and the pooler's settings.",
+        )
 
 
 def _session(whole: Meant, facts: Facts) -> Iterator[Finding]:
