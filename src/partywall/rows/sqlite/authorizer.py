@@ -38,7 +38,6 @@ class Gate:
         shared: Exact names of the tables that may be read as they are.
         writable: Exact names of the tables of which a tenant may write some rows, or all.
         may_call: Whether a function may be called.
-        explained: The columns by which the results of EXPLAIN are known.
         tenant: The tenant's id as the driver takes it; None where none is set.
         is_ours: Whether a cursor of ours is about to prepare a statement. Nothing else may.
         plan: What the statement may touch behind the views.
@@ -51,7 +50,6 @@ class Gate:
     shared: frozenset[str]
     writable: frozenset[str]
     may_call: Callable[[str], bool]
-    explained: frozenset[tuple[str, ...]] = frozenset()
     tenant: Any = None
     is_ours: bool = False
     plan: Plan = NO_PLAN
@@ -95,7 +93,7 @@ def _always(gate: Gate, first: Any, second: Any, database: Any, context: Any) ->
 
 def _read(gate: Gate, table: Any, column: Any, database: Any, context: Any) -> bool:
     if not column:
-        return _read_no_column(gate, table, database)
+        return _read_no_column(gate, table, database, context)
     if database == "temp":
         return table in gate.views
     if database != "main":
@@ -108,12 +106,14 @@ def _read(gate: Gate, table: Any, column: Any, database: Any, context: Any) -> b
     return _read_in_write(gate, table, column, context)
 
 
-def _read_no_column(gate: Gate, table: Any, database: Any) -> bool:
+def _read_no_column(gate: Gate, table: Any, database: Any, context: Any) -> bool:
     """Whether rows of a source may be counted: told with the names as they were written, that of a CTE too."""
     name, where = folded(table or ""), folded(database or "")
     if where in ("", "temp") and name in gate.readable:
         return True
     if where in ("", "main") and name in gate.readable_in_main:
+        return True
+    if where == "main" and context in gate.contexts.get(table, ()):
         return True
     if where == "":
         gate.unknown.add(name)

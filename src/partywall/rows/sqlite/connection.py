@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -21,6 +22,20 @@ ALLOWED = frozenset(
     | {"getlimit", "getconfig", "isolation_level", "autocommit", "row_factory", "text_factory"}
 )
 """What may be used of a connection that has its wall. Everything else that sqlite3 offers is refused."""
+
+
+MAY_MENTION_EXPLAIN = frozenset({"select", "with", "values", "insert", "replace", "update", "delete"})
+"""First words of the statements in which EXPLAIN may stand, as a name or a value."""
+
+_NOTHING = re.compile(r"(?:[\s;\ufeff]|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
+_WORD = re.compile(r"[a-z]*")
+
+
+def first_word(sql: str) -> str:
+    """Return the first word of a statement, which is in lower case; "" if it begins with none."""
+    nothing = _NOTHING.match(sql)
+    word = _WORD.match(sql, nothing.end() if nothing else 0)
+    return word.group() if word else ""
 
 
 class WalledConnection(sqlite3.Connection):
@@ -127,13 +142,17 @@ class WalledCursor(sqlite3.Cursor):
         seals = self.connection.partywall_seals
         plan = seals.plan(sql, gate.schema)
         words = sql.lower()
+        if "explain" in words and plan is not ANYTHING and first_word(words) not in MAY_MENTION_EXPLAIN:
+            raise RefusedStatementError(
+                "EXPLAIN shows names that this wall keeps secret. Ask an unscoped engine.", self._unsealed(sql)
+            )
         if plan is NO_PLAN and joins_by_name(words):
             self._check_joins(gate, sql)
         error, refused = self._attempt(gate, plan, send, sql, args)
         if refused is not None and plan.writes and self.connection.partywall_reread():
             error, refused = self._attempt(gate, seals.plan(sql, gate.schema), send, sql, args)
-        if plan is not ANYTHING and (gate.unknown or "explain" in words):
-            self._check_afterwards(gate, plan, sql)  # also if it failed: on what, would tell
+        if plan is NO_PLAN and gate.unknown:  # the statement wall knows every table of its own statements
+            self._check_afterwards(gate, sql)  # also if it failed: on what, would tell
         if error is not None:
             try:
                 raise self._explained(error, refused, gate, sql) from None
@@ -168,19 +187,11 @@ class WalledCursor(sqlite3.Cursor):
                 "this statement writes a row of another tenant, or one of all tenants; the row wall has stopped it.",
                 self._unsealed(sql),
             )
-        if gate.fence.secret in text:
-            return type(error)(text.replace(gate.fence.secret, "..."))
-        return error
+        shown = text.replace(gate.fence.secret, "...").replace(gate.fence.function, "...")
+        return error if shown == text else type(error)(shown)
 
-    def _check_afterwards(self, gate: Gate, plan: Plan, sql: str) -> None:
+    def _check_afterwards(self, gate: Gate, sql: str) -> None:
         """Refuse what could not be known before: nothing has been fetched yet."""
-        if tuple(column[0] for column in self.description or ()) in gate.explained:
-            self.close()
-            raise RefusedStatementError(
-                "EXPLAIN shows names that this wall keeps secret. Ask an unscoped engine.", self._unsealed(sql)
-            )
-        if plan is not NO_PLAN:
-            return  # the statement wall knows every table of its own statements
         names, gate.unknown = gate.unknown, set()
         for name in names:
             if not self._is_cte(name):

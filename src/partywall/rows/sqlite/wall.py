@@ -92,8 +92,6 @@ class SqliteWall:
             before, gate.schema = gate.schema, self._known_schema(ask_past_the_wall)
             return gate.schema is not before
 
-        explain = (connection.execute(f"EXPLAIN {words}SELECT 1").description for words in ("", "QUERY PLAN "))
-        gate.explained = frozenset(tuple(column[0] for column in columns) for columns in explain)
         connection.set_authorizer(gate)
         connection.partywall_seals, connection.partywall_reread = seals, reread
         connection.partywall_gate = gate
