@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("rows.postgresql.drift",),
     ("rows.postgresql.verify",),
     ("rows.postgresql.self_test", "rows.postgresql.put_up"),
-    ("rows.sqlite.schema",),
+    ("rows.sqlite.parameters", "rows.sqlite.schema"),
     ("rows.sqlite.views", "rows.sqlite.joins"),
     ("rows.sqlite.authorizer",),
     ("rows.sqlite.refusals", "rows.sqlite.seals"),

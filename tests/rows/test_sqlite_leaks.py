@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select, text
 from sqlalchemy.engine import Engine
 
 from partywall import PartywallError, RefusedStatementError, RowWall, Tenancy, tenant
@@ -89,3 +90,140 @@ def test_a_tenants_table_that_has_only_its_id_shows_the_tenants_own(engine: Engi
         for source in ("main.tenants", "(SELECT DISTINCT * FROM main.tenants) AS tenants"):
             with pytest.raises(RefusedStatementError):
                 raw.execute(f"SELECT count(*) FROM {source}")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) FROM undeclared",
+        "SELECT count(*) FROM sqlite_temp_master",
+        "SELECT count(*) FROM pragma_table_list",
+        "SELECT count(*) FROM counted",
+        "SELECT 1 FROM Counted AS c",
+        "SELECT one FROM counted",
+        "SELECT count(*) FROM number",
+        "SELECT n FROM number",
+        "SELECT one FROM products",
+        "SELECT count(*) FROM nested",
+        "SELECT any FROM some",
+        "SELECT count(*) FROM main.counted",
+        "SELECT 1 WHERE 1 IN counted",
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM counted LIMIT 1 OFFSET 1)",
+        "SELECT (SELECT count(*) FROM counted)",
+        "WITH c AS (SELECT * FROM counted) SELECT count(*) FROM c",
+    ],
+)
+def test_what_nobody_declared_is_refused_each_time(engine: Engine, sql: str) -> None:
+    with tenant(1), engine.begin() as connection:
+        raw = raw_of(connection)
+        for _ in range(3):
+            with pytest.raises(RefusedStatementError):
+                raw.execute(sql)
+
+
+def test_what_has_come_into_the_database_since_is_refused_each_time(engine: Engine, path: Path) -> None:
+    with tenant(1), engine.begin() as connection:
+        raw = raw_of(connection)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("CREATE TABLE late AS SELECT name FROM notes")
+            other.execute("CREATE VIEW late_view AS SELECT 1 AS one FROM notes")
+        for source in ("late", "late_view"):
+            for _ in range(3):
+                with pytest.raises(RefusedStatementError):
+                    raw.execute(f"SELECT count(*) FROM {source}")
+        assert raw.execute("WITH c AS (SELECT name FROM notes) SELECT count(*) FROM c").fetchall() == [(1,)]
+
+
+def test_factories_of_the_applications_do_not_answer_our_questions(engine: Engine) -> None:
+    sql = "SELECT count(*) FROM undeclared JOIN (SELECT 'theirs' AS name) USING (name)"
+    with tenant(1), engine.begin() as connection:
+        raw = raw_of(connection)
+        raw.row_factory = lambda cursor, row: {each[0]: value for each, value in zip(cursor.description, row, strict=True)}
+        raw.text_factory = lambda _: "x"
+        with pytest.raises(RefusedStatementError):
+            raw.execute(sql)
+        with pytest.raises(RefusedStatementError):
+            raw.execute("SELECT count(*) FROM undeclared")
+
+
+# One statement at a time, and its tenant's.
+
+
+def test_a_parameter_cannot_use_what_the_statement_may(engine: Engine) -> None:
+    got: list[Any] = []
+
+    class Sly:
+        def __init__(self, raw: Any) -> None:
+            self.raw = raw
+
+        def __conform__(self, _protocol: Any) -> str:
+            try:
+                got.append(sqlite3.Cursor(self.raw).execute("SELECT * FROM main.notes").fetchall())
+            except (sqlite3.Error, PartywallError):
+                got.append(None)
+            return "x"
+
+    with tenant(1), engine.begin() as connection:
+        connection.execute(insert(notes).values(name=Sly(raw_of(connection))))
+
+    assert got == [None]
+
+
+def test_a_thread_cannot_use_what_a_statement_of_another_may(engine: Engine) -> None:
+    leaked: list[Any] = []
+    with tenant(1), engine.connect() as connection:
+        raw = raw_of(connection)
+        is_over = threading.Event()
+
+        def read() -> None:
+            number = 0
+            while not is_over.is_set():
+                number += 1
+                with suppress(sqlite3.Error, PartywallError):
+                    leaked.append(raw.execute(f"SELECT * FROM main.notes -- {number}").fetchall())
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        try:
+            for _ in range(30):
+                connection.execute(insert(notes), [{"name": "x"} for _ in range(200)])
+        finally:
+            is_over.set()
+            thread.join()
+            connection.rollback()
+
+    assert leaked == []
+
+
+LATE = "SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT name FROM notes"
+
+
+def test_a_cursor_shows_no_rows_of_the_tenant_after(engine: Engine) -> None:
+    with tenant(1), engine.begin() as connection:
+        raw = raw_of(connection)
+        by_hand = sqlite3.Cursor(raw)
+        opened = [raw.execute(LATE) for _ in range(4)]
+        assert opened[0].fetchone() == (1,)
+        with suppress(sqlite3.Error):
+            by_hand.execute(LATE)  # the driver has cached it
+    for tenant_id in (2, None):
+        raw.gate.let_in(tenant_id, None)
+        for fetch in (opened[0].fetchone, opened[1].fetchmany, opened[2].fetchall, lambda: list(opened[3])):
+            with pytest.raises((PartywallError, sqlite3.Error)):
+                fetch()
+        with pytest.raises(sqlite3.Error):
+            by_hand.execute(LATE).fetchall()
+        with suppress(sqlite3.Error):
+            assert by_hand.fetchall() == []
+
+
+def test_a_result_ends_with_its_transaction(engine: Engine) -> None:
+    with engine.connect() as connection:
+        with tenant(1):
+            result = connection.execute(text("SELECT '1' UNION ALL SELECT '2' UNION ALL SELECT name FROM notes"))
+            assert result.fetchone() == ("1",)
+            connection.commit()
+        with tenant(2):
+            connection.execute(select(notes.c.id)).all()
+            with pytest.raises(PartywallError, match=r"another tenant"):
+                result.fetchall()
