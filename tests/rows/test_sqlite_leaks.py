@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select, text
 from sqlalchemy.engine import Engine
 
-from partywall import PartywallError, RefusedStatementError, RowWall, Tenancy, tenant
+from partywall import PartywallError, RefusedStatementError, RowWall, Tenancy, TenantChangedError, tenant
 
 metadata = MetaData()
 tenants = Table("tenants", metadata, Column("id", Integer, primary_key=True))
@@ -24,6 +24,8 @@ notes = Table(
     Column("tenant_id", Integer, nullable=False),
     Column("name", String),
 )
+
+tenancy = Tenancy(metadata, tenants="tenants", rows=RowWall())
 
 ROWS = (
     "INSERT INTO tenants VALUES (1), (2)",
@@ -50,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(path: Path) -> Iterator[Engine]:
     plain = create_engine(f"sqlite:///{path}", pool_size=1, max_overflow=0)
-    engine = Tenancy(metadata, tenants="tenants", rows=RowWall()).guard(plain)
+    engine = tenancy.guard(plain)
     yield engine
     engine.dispose()
 
@@ -138,7 +140,9 @@ def test_factories_of_the_applications_do_not_answer_our_questions(engine: Engin
     sql = "SELECT count(*) FROM undeclared JOIN (SELECT 'theirs' AS name) USING (name)"
     with tenant(1), engine.begin() as connection:
         raw = raw_of(connection)
-        raw.row_factory = lambda cursor, row: {each[0]: value for each, value in zip(cursor.description, row, strict=True)}
+        raw.row_factory = lambda cursor, row: {
+            each[0]: value for each, value in zip(cursor.description, row, strict=True)
+        }
         raw.text_factory = lambda _: "x"
         with pytest.raises(RefusedStatementError):
             raw.execute(sql)
@@ -227,3 +231,56 @@ def test_a_result_ends_with_its_transaction(engine: Engine) -> None:
             connection.execute(select(notes.c.id)).all()
             with pytest.raises(PartywallError, match=r"another tenant"):
                 result.fetchall()
+
+
+# What a tenant leaves on a connection.
+
+
+def test_a_connection_that_was_handed_out_is_closed_when_it_comes_back(engine: Engine) -> None:
+    seen: list[bytes] = []
+    with tenant(1), engine.begin() as connection:
+        fairy = connection.connection
+        raw = raw_of(connection)
+        raw.text_factory = lambda value: (seen.append(value), value.decode())[1]
+        raw.isolation_level = None
+    with tenant(2), engine.connect() as connection:
+        assert connection.execute(select(notes.c.name).order_by(notes.c.id)).all() == [("theirs",), ("theirs too",)]
+        connection.execute(insert(notes).values(name="undone"))
+        connection.rollback()
+        assert len(connection.execute(select(notes)).all()) == 2
+        for use in (lambda: raw.execute("SELECT * FROM notes"), lambda: fairy.cursor()):
+            with pytest.raises((sqlite3.ProgrammingError, AssertionError)):
+                use()
+    assert seen == []
+
+
+def test_a_raw_connection_of_the_engines_is_closed_when_it_comes_back(engine: Engine) -> None:
+    pooled = engine.raw_connection()
+    raw: Any = pooled.dbapi_connection
+    pooled.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        raw.execute("SELECT * FROM notes")
+
+
+def test_a_connection_that_nobody_else_has_had_is_kept(engine: Engine) -> None:
+    kept = []
+    for tenant_id in (1, 2):
+        with tenant(tenant_id), engine.begin() as connection:
+            connection.execute(insert(notes).values(name="x"))
+            kept.append(connection._dbapi_connection.dbapi_connection)  # type: ignore[union-attr]  # as SQLAlchemy has it
+
+    assert kept[0] is kept[1]
+
+
+def test_a_session_in_which_two_tenants_meet_shows_nobodys_rows(engine: Engine) -> None:
+    with tenancy.session(engine, tenant=1) as session:
+        with tenant(2), pytest.raises(TenantChangedError):
+            session.connection()
+        raw = raw_of(session.connection())
+        assert raw.execute("SELECT * FROM notes").fetchall() == []
+
+
+def test_a_session_shows_a_raw_cursor_its_tenants_rows_at_once(engine: Engine) -> None:
+    with tenancy.session(engine, tenant=1) as session:
+        raw = raw_of(session.connection())
+        assert raw.execute("SELECT name FROM notes").fetchall() == [("mine",)]
