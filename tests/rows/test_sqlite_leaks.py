@@ -241,14 +241,14 @@ def test_a_connection_that_was_handed_out_is_closed_when_it_comes_back(engine: E
     with tenant(1), engine.begin() as connection:
         fairy = connection.connection
         raw = raw_of(connection)
-        raw.text_factory = lambda value: (seen.append(value), value.decode())[1]
+        raw.text_factory = seen.append
         raw.isolation_level = None
     with tenant(2), engine.connect() as connection:
         assert connection.execute(select(notes.c.name).order_by(notes.c.id)).all() == [("theirs",), ("theirs too",)]
         connection.execute(insert(notes).values(name="undone"))
         connection.rollback()
         assert len(connection.execute(select(notes)).all()) == 2
-        for use in (lambda: raw.execute("SELECT * FROM notes"), lambda: fairy.cursor()):
+        for use in (lambda: raw.execute("SELECT * FROM notes"), fairy.cursor):
             with pytest.raises((sqlite3.ProgrammingError, AssertionError)):
                 use()
     assert seen == []

@@ -36,9 +36,9 @@ class TellingConnection(NoticingConnection):
     def __init__(self, engine: Engine, connection: Any = None, **kw: Any) -> None:
         super().__init__(engine, connection, **kw)
         pooled: Any = self._dbapi_connection
-        if connection is None and not self._handed_out:  # a listener may have had it
-            if pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
-                self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
+        is_new = connection is None and not self._handed_out  # a listener may have had it
+        if is_new and pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
+            self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
 
     def _hand_out(self, pooled: Any) -> None:
         self._settled = None

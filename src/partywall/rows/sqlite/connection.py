@@ -125,6 +125,7 @@ class WalledCursor(sqlite3.Cursor):
 
     connection: WalledConnection
     _epoch: object = None  # of the statement that was executed
+    _is_question: bool = False  # it is one of ours, and has SQLite prepare others while it is fetched
 
     def execute(self, sql: str, *args: Any) -> Any:
         """Execute a statement, which may be refused with a PartywallError."""
@@ -179,7 +180,7 @@ class WalledCursor(sqlite3.Cursor):
         gate.enter()
         try:
             gate.refused, gate.unknown = None, set()
-            self._epoch = gate.epoch
+            self._epoch, self._is_question = gate.epoch, plan is ANYTHING
             gate.plan, gate.is_ours = plan, True
             send(sql, *args)
         except sqlite3.Error as error:
@@ -218,8 +219,11 @@ class WalledCursor(sqlite3.Cursor):
                     "the rows of this cursor belong to a transaction that has ended, or to another tenant.\n"
                     "Fetch them before commit(), rollback() or close():  connection.execute(...).all()"
                 )
+            if self._is_question:
+                gate.plan, gate.is_ours = ANYTHING, True
             return fetch(*args, **kw)
         finally:
+            gate.plan, gate.is_ours = NO_PLAN, False
             gate.leave()
 
     def _unsealed(self, sql: str) -> str:
