@@ -111,7 +111,8 @@ class GuardedConnection(Connection):
         """Let the row wall show the rows of a scope, to the end of the transaction."""
         if self.guard.vocabulary.is_walled:
             tenant_id = scope.id if isinstance(scope, Tenant) else None
-            walled(self.connection.dbapi_connection).gate.let_in(tenant_id, self.guard.bind_tenant)
+            pooled: Any = self._dbapi_connection or super().connection
+            walled(pooled.dbapi_connection).gate.let_in(tenant_id, self.guard.bind_tenant)
 
     def _rollback_impl(self) -> None:
         try:

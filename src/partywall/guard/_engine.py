@@ -13,6 +13,7 @@ from sqlalchemy.schema import MetaData
 from partywall.errors import SetupError
 from partywall.guard._connection import GuardedConnection, UnscopableConnection
 from partywall.guard._guard import Guard, guard_of
+from partywall.guard._handed_out import NoticingConnection, is_ours
 from partywall.guard._postgresql import TellingConnection, enforce_in_database
 from partywall.guard._sessions import listen_to_sessions
 from partywall.guard._sqlite import new_sqlite_wall, wall_sqlite
@@ -96,9 +97,11 @@ def guard_engine(
         event.listen(sync_engine, "connect", _check_foreign_keys)
     if sqlite_wall is not None:
         guard.bind_tenant = vocabulary.tables.tenant_type.dialect_impl(dialect).bind_processor(dialect)
-        wall_sqlite(sync_engine, sqlite_wall)
+        wall_sqlite(sync_engine, sqlite_wall, is_ours)
     sync_engine.clear_compiled_cache()
     bases: tuple[type[GuardedConnection], ...] = (UnscopableConnection,) if allow_unscoped else (GuardedConnection,)
+    if sqlite_wall is not None:
+        bases = (NoticingConnection, *bases) if allow_unscoped else (NoticingConnection,)
     if setting is not None:
         bases = (TellingConnection, *bases) if allow_unscoped else (TellingConnection,)
     connection_class = type("GuardedConnection", bases, {"guard": guard})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from partywall.errors import PartywallError, SetupError
-from partywall.guard._connection import GuardedConnection
+from partywall.guard._handed_out import NoticingConnection, is_ours
 from partywall.rows.postgresql.drivers import Driver
 from partywall.rows.postgresql.session import TenantSetting
 from partywall.scope import Scope, Tenant, Unscoped, current_scope
@@ -20,21 +19,10 @@ from partywall.statements.vouched import Vouched
 __all__ = ["TellingConnection", "enforce_in_database"]
 
 
-_OURS = "partywall.ours"  # in the info of a pooled connection: only our Connection has had it
 _UNSCOPED = "partywall.unscoped"  # ... : something ran on it unscoped
 
-_INSIDE = frozenset(
-    {
-        "sqlalchemy.engine.base",
-        "sqlalchemy.engine.default",
-        "sqlalchemy.dialects.postgresql.base",
-        "sqlalchemy.dialects.postgresql._psycopg_common",
-    }
-)
-"""Modules that take the pool's connection for what SQLAlchemy does with it. Anybody else may do anything."""
 
-
-class TellingConnection(GuardedConnection):
+class TellingConnection(NoticingConnection):
     """
     A guarded connection that tells PostgreSQL the tenant of each of its transactions.
 
@@ -44,46 +32,29 @@ class TellingConnection(GuardedConnection):
     partywall_prefix: str = ""  # of the next statement, where the driver tells the tenant that way
     _told: Scope | None = None
     _told_late: bool = False  # after the transaction had begun, so that a savepoint may lie before it
-    _handed_out: bool = False
     _is_undoing: bool = False
 
     def __init__(self, engine: Engine, connection: Any = None, **kw: Any) -> None:
         super().__init__(engine, connection, **kw)
         pooled: Any = self._dbapi_connection
-        if connection is None and not self._handed_out:  # a listener may have had it
-            pooled.info[_OURS] = True
-            if pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
-                self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
+        is_new = connection is None and not self._handed_out  # a listener may have had it
+        if is_new and pooled.info.get(_UNSCOPED) and not isinstance(current_scope(), Unscoped):
+            self.invalidate()  # temporary tables, settings, cursors, locks: a new one has none
 
-    def _revalidate_connection(self) -> Any:
-        pooled = super()._revalidate_connection()
-        if not self._handed_out:
-            pooled.info[_OURS] = True
-        return pooled
-
-    @property
-    def connection(self) -> Any:
-        """The pool's connection. Whoever but SQLAlchemy has it may do anything: it is closed when it comes back."""
-        pooled = super().connection
-        if _caller() not in _INSIDE:
-            self._hand_out()
-            scope = None if self._transaction is None or self.partywall_pin is None else self.partywall_pin.scope
-            if isinstance(scope, Tenant) and scope != self._told:
-                self._tell(scope, pooled)
-            if self.partywall_prefix:
-                prefix, self.partywall_prefix = self.prefix(), ""
-                self._setting.driver.send(pooled.dbapi_connection, prefix)
-        return pooled
+    def _hand_out(self, pooled: Any) -> None:
+        self._settled = None
+        scope = None if self._transaction is None or self.partywall_pin is None else self.partywall_pin.scope
+        if isinstance(scope, Tenant) and scope != self._told:
+            self._tell(scope, pooled)
+        if self.partywall_prefix:
+            prefix, self.partywall_prefix = self.prefix(), ""
+            self._setting.driver.send(pooled.dbapi_connection, prefix)
 
     def accept(self, vouched: Vouched) -> None:
         """Take it that the statement may do anything to the connection, by what it calls: as if it was handed out."""
         super().accept(vouched)
-        self._hand_out()
-
-    def _hand_out(self) -> None:
-        pooled: Any = self._dbapi_connection
-        self._handed_out, self._settled = True, None
-        pooled.info.pop(_OURS, None)
+        self._no_longer_ours(self._dbapi_connection)
+        self._settled = None
 
     @property
     def _setting(self) -> TenantSetting:
@@ -147,14 +118,6 @@ class TellingConnection(GuardedConnection):
                 self._told = self._settled = None
 
 
-def _caller() -> str:
-    """Return the name of the module that asks for a property; "" where nobody in Python does."""
-    try:
-        return str(sys._getframe(2).f_globals.get("__name__", ""))
-    except ValueError:
-        return ""
-
-
 def enforce_in_database(engine: Engine, setting: TenantSetting) -> None:
     """Let an engine tell the tenant, and take no connection back on which something may be left."""
     if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
@@ -165,8 +128,8 @@ def enforce_in_database(engine: Engine, setting: TenantSetting) -> None:
     driver, dialect = setting.driver, engine.dialect
 
     def returns(dbapi_connection: Any, record: Any) -> None:
-        is_ours = record.info.pop(_OURS, False)
-        if dbapi_connection is not None and not (is_ours and driver.is_idle(dbapi_connection)):
+        is_untouched = is_ours(record.info)
+        if dbapi_connection is not None and not (is_untouched and driver.is_idle(dbapi_connection)):
             record.invalidate()  # settings, temporary tables, cursors, locks, LISTEN: a new one has none
 
     event.listen(engine.pool, "checkin", returns)

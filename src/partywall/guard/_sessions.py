@@ -51,13 +51,16 @@ def _session_began(session: Session, transaction: Any, connection: Connection) -
         # also if the scope it was begun in is another one.
         connection.partywall_pin = mine
         connection._checked = connection._settled = None
+        connection._show_rows_of(None)
         mine.meet(pin.scope)
+        connection._show_rows_of(mine.scope)
         return
     try:
         pin.meet(mine.scope)
         mine.meet(pin.scope)
     except TenantChangedError as error:
         connection.partywall_pin = BrokenPin(error)  # SQLAlchemy has joined them all the same
+        connection._show_rows_of(None)
         raise
     if pin.scope is None:
         pin.checks.append(mine.meet)

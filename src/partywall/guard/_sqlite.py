@@ -34,8 +34,15 @@ def new_sqlite_wall(engine: Engine, vocabulary: Vocabulary, *, checker: bool) ->
     return SqliteWall(vocabulary.tables, vocabulary.may_call)
 
 
-def wall_sqlite(engine: Engine, wall: SqliteWall) -> None:
-    """Put the row wall up on every connection of an engine, once its 'connect' listeners have done."""
+def wall_sqlite(engine: Engine, wall: SqliteWall, is_ours: Callable[[Any], bool]) -> None:
+    """
+    Put the row wall up on every connection of an engine, once its 'connect' listeners have done.
+
+    Args:
+        engine: Whose pool's.
+        wall: What is put up.
+        is_ours: Whether nobody but SQLAlchemy has had a connection that comes back, by its info.
+    """
     dialect: Any = engine.dialect
     dialect.connect = functools.partial(dialect.connect, factory=WalledConnection)
     dialect.do_execute = _sealed(dialect.do_execute)
@@ -51,10 +58,12 @@ def wall_sqlite(engine: Engine, wall: SqliteWall) -> None:
         else:  # in the thread of the connection
             dbapi_connection.run_async(lambda connection: connection._execute(wall.put_up, driver))
 
-    def checked_in(dbapi_connection: Any, _record: Any) -> None:
+    def checked_in(dbapi_connection: Any, record: Any) -> None:
         gate = getattr(_driver_of(dbapi_connection), "partywall_gate", None)
         if gate is not None:
             gate.let_in(None, None)
+        if not is_ours(record.info) and dbapi_connection is not None:
+            record.invalidate()  # factories, a transaction, handles that somebody keeps: a new one has none
 
     event.listen(engine, "checkout", checked_out)
     event.listen(engine, "checkin", checked_in)
@@ -86,9 +95,8 @@ def _sealed(send: Callable[..., Any]) -> Callable[..., Any]:
         compiled = getattr(context, "compiled", None)
         written = getattr(context if compiled is None else compiled, _WRITTEN[compiled is None], None)
         if written is not None:
-            statement = walled(context.root_connection.connection.dbapi_connection).partywall_seals.sealed(
-                statement, written
-            )
+            pooled = context.root_connection._dbapi_connection
+            statement = walled(pooled.dbapi_connection).partywall_seals.sealed(statement, written)
         return send(cursor, statement, *args, **kw)
 
     return sealed

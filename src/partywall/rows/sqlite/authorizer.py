@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from partywall.errors import PartywallError
 from partywall.rows.sqlite.schema import NO_PLAN, Plan, Schema, folded
 from partywall.rows.sqlite.views import Fence
 
@@ -38,12 +40,13 @@ class Gate:
         shared: Exact names of the tables that may be read as they are.
         writable: Exact names of the tables of which a tenant may write some rows, or all.
         may_call: Whether a function may be called.
-        explained: The columns by which the results of EXPLAIN are known.
         tenant: The tenant's id as the driver takes it; None where none is set.
+        epoch: Another object for each tenant that is let in: a cursor shows no rows in another than its own.
         is_ours: Whether a cursor of ours is about to prepare a statement. Nothing else may.
+        thread: The thread in which a cursor of ours executes or fetches; 0 if none does. No other is answered.
         plan: What the statement may touch behind the views.
         refused: The question that was answered with no, if one was.
-        unknown: Names of sources that may be CTEs, or tables that nobody knows: to be looked at.
+        unknown: Names of sources that can be CTEs, or have come into the database since: to be looked at.
     """
 
     fence: Fence
@@ -51,14 +54,16 @@ class Gate:
     shared: frozenset[str]
     writable: frozenset[str]
     may_call: Callable[[str], bool]
-    explained: frozenset[tuple[str, ...]] = frozenset()
     tenant: Any = None
+    epoch: object = field(default_factory=object)
     is_ours: bool = False
+    thread: int = 0
     plan: Plan = NO_PLAN
     refused: Question | None = None
     unknown: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self._lock = threading.Lock()
         self.contexts: dict[str, set[str]] = self.fence.contexts
         self.views = self.fence.views
         self.own = frozenset().union(*self.contexts.values(), self.fence.triggers)
@@ -73,17 +78,44 @@ class Gate:
             tenant_id: The tenant in scope.
             bind: Makes of it what the driver takes.
         """
-        self.tenant = tenant_id if bind is None or tenant_id is None else bind(tenant_id)
+        tenant = tenant_id if bind is None or tenant_id is None else bind(tenant_id)
+        if tenant != self.tenant or type(tenant) is not type(self.tenant):
+            self.tenant, self.epoch = tenant, object()
+
+    def enter(self) -> None:
+        """
+        Wait until no other thread runs a statement, and be the one that does.
+
+        Raises:
+            PartywallError: This thread runs one: a function, a parameter or a row factory has come back.
+        """
+        if self.thread == threading.get_ident():
+            raise PartywallError(
+                "this connection is running a statement, and something that it calls uses the connection again.\n"
+                "Run one after the other, or use another connection."
+            )
+        self._lock.acquire()
+        self.thread = threading.get_ident()
+
+    def leave(self) -> None:
+        """Let others run statements."""
+        self.thread = 0
+        self._lock.release()
+
+    def tenant_now(self) -> Any:
+        """Return the tenant to SQL, but to no cursor other than ours."""
+        if self.thread != threading.get_ident():
+            raise PartywallError("a walled connection shows rows to its own cursors only: use connection.cursor().")
+        return self.tenant
 
     def __call__(
         self, action: int, first: str | None, second: str | None, database: str | None, context: str | None
     ) -> int:
         """Answer SQLite. (SQLite, "Compile-Time Authorization Callbacks".)"""
+        if not self.is_ours or self.thread != threading.get_ident():  # commit() needs no cursor
+            return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_DENY
         rule = RULES.get(action)
-        is_heard = self.is_ours or action == sqlite3.SQLITE_TRANSACTION  # commit() needs no cursor
-        if is_heard and rule is not None and rule(self, first, second, database, context):
-            return sqlite3.SQLITE_OK
-        if self.plan is ANYTHING:
+        if (rule is not None and rule(self, first, second, database, context)) or self.plan is ANYTHING:
             return sqlite3.SQLITE_OK
         self.refused = (action, first, second, database, context)
         return sqlite3.SQLITE_DENY
@@ -95,7 +127,7 @@ def _always(gate: Gate, first: Any, second: Any, database: Any, context: Any) ->
 
 def _read(gate: Gate, table: Any, column: Any, database: Any, context: Any) -> bool:
     if not column:
-        return _read_no_column(gate, table, database)
+        return _read_no_column(gate, table, database, context)
     if database == "temp":
         return table in gate.views
     if database != "main":
@@ -108,17 +140,30 @@ def _read(gate: Gate, table: Any, column: Any, database: Any, context: Any) -> b
     return _read_in_write(gate, table, column, context)
 
 
-def _read_no_column(gate: Gate, table: Any, database: Any) -> bool:
+def _read_no_column(gate: Gate, table: Any, database: Any, context: Any) -> bool:
     """Whether rows of a source may be counted: told with the names as they were written, that of a CTE too."""
     name, where = folded(table or ""), folded(database or "")
     if where in ("", "temp") and name in gate.readable:
         return True
     if where in ("", "main") and name in gate.readable_in_main:
         return True
-    if where == "":
-        gate.unknown.add(name)
+    if where == "main" and context in gate.contexts.get(table, ()):
         return True
-    return False
+    return where == "" and _can_be_cte(gate, name)
+
+
+def _can_be_cte(gate: Gate, name: str) -> bool:
+    """Whether a source can be a CTE, as far as the schema is known; then it is looked at again."""
+    if not gate.schema.may_be_cte(name):
+        return False
+    gate.unknown.add(name)
+    return True
+
+
+def _select(gate: Gate, first: Any, second: Any, database: Any, context: Any) -> bool:  # noqa: ARG001  # as above
+    """Whether something may be read at all: of a view in main that names no column, SQLite asks nothing else."""
+    is_known = context is None or context in gate.views or context in gate.own or context in gate.plan.triggers
+    return is_known or _can_be_cte(gate, folded(context))
 
 
 def _read_in_write(gate: Gate, table: Any, column: Any, context: Any) -> bool:
@@ -149,7 +194,7 @@ def _ask_pragma(gate: Gate, name: Any, value: Any, database: Any, context: Any) 
 
 
 RULES: Mapping[int, Callable[[Gate, Any, Any, Any, Any], bool]] = {
-    sqlite3.SQLITE_SELECT: _always,
+    sqlite3.SQLITE_SELECT: _select,
     sqlite3.SQLITE_RECURSIVE: _always,
     sqlite3.SQLITE_TRANSACTION: _always,
     sqlite3.SQLITE_SAVEPOINT: _always,

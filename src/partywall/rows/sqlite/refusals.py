@@ -24,6 +24,8 @@ _OTHERS: Mapping[int, str] = {
 def explain_refusal(question: Question, gate: Gate) -> str:
     """Return what SQLite was about to do, why that is refused, and the way out."""
     action, first, second, _, context = question
+    if action == sqlite3.SQLITE_SELECT:
+        return _read("rows", "", context, gate)
     if action == sqlite3.SQLITE_READ:
         return _read(first or "", second or "", context, gate)
     if action in _WRITES:
@@ -57,7 +59,7 @@ def explain_refusal(question: Question, gate: Gate) -> str:
 
 
 def _read(table: str, column: str, context: str | None, gate: Gate) -> str:
-    if context is not None and gate.schema.kinds.get(context) == "view":
+    if context is not None and gate.schema.kinds.get(gate.schema.exact(context) or "") == "view":
         return (
             f"the view {context} in the database reads {table} past the wall.\n"
             "Write its query in the application, or map it as a CTE or subquery."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sqlite3
 from collections.abc import Callable
@@ -91,6 +92,7 @@ class Schema:
         version: SQLite's own count of changes.
         kinds: Exact name of each table and view to its kind: ``table``, ``view``, ``virtual``, ``shadow``.
         keys: The columns of each table's primary key.
+        modules: Names of the virtual tables that can stand in FROM without having been created.
     """
 
     file: str
@@ -99,12 +101,21 @@ class Schema:
     keys: dict[str, list[str]]
     foreign_keys: tuple[ForeignKey, ...]
     triggers: tuple[Trigger, ...]
+    modules: frozenset[str] = frozenset()
     _plans: dict[str, Plan] = field(default_factory=dict, repr=False, compare=False)
 
     def exact(self, name: str) -> str | None:
         """Return the name of a table as the database spells it; None if it has none of that name."""
         wanted = folded(name)
         return next((each for each in self.kinds if folded(each) == wanted), None)
+
+    @functools.cached_property
+    def _sources(self) -> frozenset[str]:
+        return frozenset(map(folded, (*self.kinds, *self.modules)))
+
+    def may_be_cte(self, name: str) -> bool:
+        """Whether nothing of this name, which is folded, is there to be read: what stands in FROM can be a CTE."""
+        return name not in self._sources and not name.startswith(("sqlite_", "pragma_"))
 
     def plan(self, target: str) -> Plan:
         """Return what a write to *target* may touch: the table itself, and what keys and triggers make of it."""
@@ -208,4 +219,5 @@ def read_schema(ask: Ask) -> Schema:
         Trigger(name, spelled.get(folded(table), table), sql)
         for name, table, sql in ask("SELECT name, tbl_name, sql FROM main.sqlite_master WHERE type = 'trigger'")
     )
-    return Schema(file, version, kinds, keys, foreign_keys, triggers)
+    modules = frozenset(name for (name,) in ask("SELECT name FROM pragma_module_list"))
+    return Schema(file, version, kinds, keys, foreign_keys, triggers, modules)

@@ -30,8 +30,9 @@ class Fence:
     which view a table is read, but a CTE of the same name would be told as that view.
 
     Attributes:
-        secret: 128 random bits, in the names.
-        function: Name of the function that returns the tenant.
+        secret: 128 random bits, in the names of views and triggers.
+        function: Name of the function that returns the tenant, or NULL where none is set. It has a secret of its own,
+            since opcodes and errors show functions.
         statements: What creates all of it, in order.
         views: Names of all views.
         contexts: Exact name of each table behind a view to the names of the views that may read it.
@@ -39,15 +40,11 @@ class Fence:
     """
 
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
+    function: str = field(default_factory=lambda: f"tenant_{secrets.token_hex(16)}")
     statements: list[str] = field(default_factory=list)
     views: set[str] = field(default_factory=set)
     contexts: dict[str, set[str]] = field(default_factory=dict)
     triggers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def function(self) -> str:
-        """Name of the function that returns the tenant, or NULL where none is set."""
-        return f"tenant_{self.secret}"
 
     def enclose(self, description: TableDescription, table: str, *, by_tenant: bool = False) -> None:
         """
@@ -64,9 +61,11 @@ class Fence:
         others = sorted(description.columns - {description.tenant_column})
         # Of a row that is found by its rowid alone, SQLite would not say through which view it is read.
         and_more = f" AND {quoted(others[0])} IS {quoted(others[0])}" if by_tenant and others else ""
-        self._view(description.name, table, "*", f"({own}{shared}){and_more}")
+        # ... and there is no other column: a view that SQLite does not merge with what reads it is told.
+        every = "DISTINCT *" if by_tenant and not others else "*"
+        self._view(description.name, table, every, f"({own}{shared}){and_more}")
         if description.kind is Kind.TENANTS and description.public:
-            columns = ", ".join(map(quoted, sorted(description.public)))
+            columns = every.replace("*", ", ".join(map(quoted, sorted(description.public))))
             self._view(public_view(description.name), table, columns, f"{self.function}() IS NULL{and_more}")
         if description.writable is Visible.OWN:
             for event, rows in (("INSERT", ("NEW",)), ("UPDATE", ("OLD", "NEW")), ("DELETE", ("OLD",))):

@@ -10,7 +10,7 @@ from typing import Any
 
 from partywall.errors import RefusedStatementError, SetupError
 from partywall.rows.sqlite.authorizer import Gate
-from partywall.rows.sqlite.connection import WalledConnection
+from partywall.rows.sqlite.connection import WalledConnection, rows_of
 from partywall.rows.sqlite.schema import Ask, Schema, read_schema, state_of
 from partywall.rows.sqlite.seals import Seals
 from partywall.rows.sqlite.views import Fence
@@ -69,7 +69,7 @@ class SqliteWall:
             )
 
         def ask(sql: str) -> Any:
-            return connection.cursor().execute(sql).fetchall()
+            return rows_of(connection, sql)
 
         for pragma, value in _SETTINGS.items():
             ask(f"PRAGMA {pragma} = {value}")
@@ -77,7 +77,7 @@ class SqliteWall:
                 raise SetupError(f"SQLite does not let PRAGMA {pragma} be {value}: is a transaction open?")
         ask("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # makes the two, which is more than a tenant may do
         gate = self._gate(self._known_schema(ask))
-        connection.create_function(gate.fence.function, 0, lambda: gate.tenant, deterministic=True)
+        connection.create_function(gate.fence.function, 0, gate.tenant_now, deterministic=True)
         for statement in gate.fence.statements:
             ask(statement)
         seals = Seals()
@@ -92,8 +92,6 @@ class SqliteWall:
             before, gate.schema = gate.schema, self._known_schema(ask_past_the_wall)
             return gate.schema is not before
 
-        explain = (connection.execute(f"EXPLAIN {words}SELECT 1").description for words in ("", "QUERY PLAN "))
-        gate.explained = frozenset(tuple(column[0] for column in columns) for columns in explain)
         connection.set_authorizer(gate)
         connection.partywall_seals, connection.partywall_reread = seals, reread
         connection.partywall_gate = gate
