@@ -196,3 +196,23 @@ def test_no_seal_is_shown_for_as_long_as_a_statement_runs(sealed: world.Walled, 
         return [("pg_sleep" in each, "SET LOCAL" in each) for each in shown]
 
     assert run_with(driver, sealed.url.set(username=sealed.role), tenancy, work, pool_size=1) == [(True, False)]
+
+
+@pytest.mark.parametrize("driver", SYNC_DRIVERS)
+@pytest.mark.parametrize("tracked", ["on", "off"])
+def test_no_seal_is_shown_to_a_role_whose_activities_are_not_tracked(
+    sealed: world.Walled, driver: str, tracked: str
+) -> None:
+    """With them it is shown: a limit."""
+
+    def work(engine: Engine) -> object:
+        with tenant(2), engine.connect() as connection, sealed.superuser.connect() as looking:
+            connection.begin()
+            if driver == "psycopg2":  # is told before its first statement
+                connection.pinned_scope()  # type: ignore[attr-defined]
+            shown = looking.exec_driver_sql(SHOWN).scalars().all()
+            return any("SET LOCAL" in str(each) for each in shown)
+
+    with sealed.superuser.begin() as connection:
+        connection.exec_driver_sql(f"ALTER ROLE {sealed.role} SET track_activities = {tracked}")
+    assert run_with(driver, sealed.url.set(username=sealed.role), tenancy_of(sealed), work) is (tracked == "on")

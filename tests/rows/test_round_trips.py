@@ -105,7 +105,7 @@ def test_both_walls_take_as_many_as_the_statement_wall_alone(
         with_it = trips(place, driver, work, counter, url=url.set(username=ROLE), wall={"key": key})
 
     # psycopg2's BEGIN cannot be lengthened, and a seal does not stand in front of a statement that may run for long.
-    told = {two_transactions: 2, no_tenant: 0}.get(work, 1) if key and driver == "psycopg2" else 0
+    told = {"two_transactions": 2, "no_tenant": 0}.get(work.__name__, 1) if key and driver == "psycopg2" else 0
     assert without > 0
     assert with_it == without + told
 
