@@ -19,6 +19,8 @@ def plain(parameters: Any) -> Any:
     sqlite3 adapts values, and asks mappings and sequences for them, between preparing a statement and running it: a
     ``__conform__`` that used the connection would do so with what that statement may.
     """
+    if type(parameters) is tuple and PLAIN.issuperset(map(type, parameters)):
+        return parameters  # as SQLAlchemy has them
     if isinstance(parameters, Mapping):
         return {str(name): _plain_value(value) for name, value in parameters.items()}
     return tuple(map(_plain_value, parameters))
