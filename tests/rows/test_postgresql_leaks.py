@@ -20,8 +20,6 @@ from tests.rows.by_hand import DRIVERS, SYNC_DRIVERS, Place, raw, run_with
 from tests.rows.test_postgresql_session import at_the_database
 from tests.rows.test_vouching import ALL_WORDS, NOTES, Note
 
-pytestmark = pytest.mark.whatever_sqlalchemy
-
 
 @pytest.fixture(scope="module")
 def walled(new_postgresql: NewDatabase) -> Iterator[test_vouching.Place]:
