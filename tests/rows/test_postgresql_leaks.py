@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -194,4 +195,4 @@ def test_no_seal_is_shown_for_as_long_as_a_statement_runs(sealed: world.Walled, 
 
     shown = run_with(driver, sealed.url.set(username=sealed.role), tenancy, work, pool_size=1)
     assert shown
-    assert not any("partywall.tenant" in each for each in shown)
+    assert not [each for each in shown if re.search(r"[.][0-9a-f]{64}", each)]
