@@ -16,6 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_compat", "errors"),
     ("scope",),
     ("tables",),
+    ("declarations",),
     ("statements.placement", "statements.functions", "statements.names", "statements.presets", "statements.refusals"),
     ("statements.sent", "statements.vouched"),
     ("statements.proof._model",),

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, Uuid
 
+from partywall.declarations import describe
 from partywall.errors import SetupError
 from partywall.statements.proof import Verdict, prove
 from partywall.statements.proof import _model as model
 from partywall.statements.proof._judge import judge
-from partywall.tables import Tables, describe
+from partywall.tables import Tables
 
 DIALECTS = ("postgresql", "sqlite")
 TENANT = frozenset({1})

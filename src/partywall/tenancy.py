@@ -10,6 +10,7 @@ from sqlalchemy import DDL, MetaData, TextClause
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 
+from partywall.declarations import describe
 from partywall.errors import SetupError
 from partywall.guard import guard_engine, guard_of
 from partywall.keys.physical import physical_metadata
@@ -23,7 +24,7 @@ from partywall.statements.orm import EXPLICIT_TENANT
 from partywall.statements.proof import prove
 from partywall.statements.rules import Vocabulary
 from partywall.statements.vouched import Vouched, VouchedText
-from partywall.tables import Tables, describe
+from partywall.tables import Tables
 
 __all__ = ["Tenancy"]
 

@@ -27,8 +27,9 @@ from sqlalchemy.schema import DDL, AddConstraint, CreateTable, SchemaItem
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement, conv
 
+from partywall.declarations import is_global
 from partywall.keys.references import References
-from partywall.tables import Kind, Layout, TableDescription, Tables, Visible, is_global
+from partywall.tables import Kind, Layout, TableDescription, Tables, Visible
 
 __all__ = ["Physical", "physical_metadata"]
 

@@ -23,9 +23,10 @@ from sqlalchemy.exc import NoReferencedColumnError, NoReferencedTableError
 from sqlalchemy.schema import sort_tables_and_constraints
 from sqlalchemy.sql.elements import conv
 
+from partywall.declarations import words_of
 from partywall.errors import SetupError
 from partywall.keys.triggers import set_on_delete
-from partywall.tables import Kind, Layout, TableDescription, Tables, Visible, words_of
+from partywall.tables import Kind, Layout, TableDescription, Tables, Visible
 
 __all__ = ["References"]
 
