@@ -84,8 +84,8 @@ class TableDescription:
         """Whether a tenant sees only some of the rows, so that a statement needs the tenant."""
         return self.readable is not Visible.ALL
 
-    def tenant_column_of(self, table: FromClause) -> Any | None:
-        """Return the tenant column of a table, alias or ``table()``; found by its name, for its key may differ."""
+    def tenant_column_of(self, table: FromClause) -> Any:
+        """Return the tenant column of a table, alias or ``table()`` by its name (its key may differ), or None."""
         return next((column for column in table.c if column.name == self.tenant_column), None)
 
     def gets_the_tenant(self, key: frozenset[str]) -> bool:

@@ -231,8 +231,8 @@ class Tenancy:
         Raises:
             SetupError: There is no row wall, or it cannot be put up as it was declared.
         """
-        options = {"default_schema": default_schema, "create_roles": create_roles}
-        return row_wall_ddl(self.describe(), self._declared_rows(), **options)  # type: ignore[arg-type]  # two types
+        wall = self._declared_rows()
+        return row_wall_ddl(self.describe(), wall, default_schema=default_schema, create_roles=create_roles)
 
     def take_down_ddl(self, *, default_schema: str = "public") -> list[DDL]:
         """Return the DDL that takes down the row wall on PostgreSQL; roles stay."""

@@ -14,11 +14,7 @@ from partywall.errors import NoTenantError, RefusedStatementError
 from partywall.guard._guard import Guard
 from partywall.guard._sqlite import walled
 from partywall.scope import Pin, Scope, Tenant, Unscoped, audit_log, current_scope
-from partywall.statements.orm import (
-    PinnedIdentityMap,
-    pin_identity_map,
-    pin_of,
-)
+from partywall.statements.orm import PinnedIdentityMap, pin_identity_map, pin_of
 from partywall.statements.vouched import Vouched
 
 __all__ = ["GuardedConnection", "UnscopableConnection"]
@@ -220,7 +216,7 @@ class UnscopableConnection(GuardedConnection):
         The owner, who is asked to create them, is shown none.
         """
         test, info = self.guard.self_test, self.info
-        if test is None or not self.guard.tests_itself or info.get(_UNSCOPED_TESTED):
+        if test is None or not test.is_wanted or info.get(_UNSCOPED_TESTED):
             return
         tables = self.guard.vocabulary.tables
         if any(isinstance(each, Table) and tables.find(each.schema, each.name) for each in visitors.iterate(statement)):

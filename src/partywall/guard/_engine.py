@@ -80,7 +80,6 @@ def guard_engine(
     )
     if rows is not None and dialect.name == "postgresql":
         guard.self_test = SelfTest(sync_engine, vocabulary.tables, rows, unscoped=allow_unscoped)
-        guard.tests_itself = rows.self_test
         if not allow_unscoped:
             event.listen(sync_engine, "connect", guard.self_test.meet)
     dialect.partywall_guard = guard

@@ -39,7 +39,6 @@ class Guard:
         self.engine = engine
         self.setting = setting
         self.self_test: SelfTest | None = None
-        self.tests_itself = False
         self.vocabulary = vocabulary
         self.allow_unscoped = allow_unscoped
         self.audit = audit

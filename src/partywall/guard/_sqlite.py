@@ -93,13 +93,11 @@ def _sealed(send: Callable[..., Any]) -> Callable[..., Any]:
     def sealed(cursor: Any, statement: str, *args: Any, **kw: Any) -> Any:
         context: Any = kw["context"] if "context" in kw else args[-1] if args else None
         compiled = getattr(context, "compiled", None)
-        written = getattr(context if compiled is None else compiled, _WRITTEN[compiled is None], None)
+        source, name = (context, "partywall_written") if compiled is None else (compiled, "written")
+        written = getattr(source, name, None)
         if written is not None:
             pooled = context.root_connection._dbapi_connection
             statement = walled(pooled.dbapi_connection).partywall_seals.sealed(statement, written)
         return send(cursor, statement, *args, **kw)
 
     return sealed
-
-
-_WRITTEN = {True: "partywall_written", False: "written"}

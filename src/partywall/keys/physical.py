@@ -215,7 +215,8 @@ class _Keys:
 
     @property
     def tenant(self) -> Column[Any]:
-        return next(each for each in self.physical.columns if each.name == self.description.tenant_column)
+        column: Column[Any] = self.description.tenant_column_of(self.physical)
+        return column
 
     def _leads(self, key: Any) -> bool:
         """Whether the tenant is to be added to a unique key."""

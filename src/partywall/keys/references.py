@@ -97,15 +97,15 @@ class References:
             self._check_unique(key, referenced)
             self._check_still_unique(key, referenced)
             return self._made(key, columns, referenced, **_actions(key))
-        tenant_column = self._column(key.table, source)
-        self._check_unique(key, referenced, self._column(referenced[0].table, target))
+        tenant_column = source.tenant_column_of(key.table)
+        self._check_unique(key, referenced, target.tenant_column_of(referenced[0].table))
         self._derived.append(key)
         self._ensure_unique(referenced, target)
         self._check_shared_rows(key, source, columns)
         return self._made(
             key,
             [tenant_column, *columns],
-            [self._column(referenced[0].table, target), *referenced],
+            [target.tenant_column_of(referenced[0].table), *referenced],
             **self._actions(key, columns),
         )
 
@@ -190,9 +190,6 @@ class References:
                     f"If it is meant: {_KEEP}",
                 )
 
-    def _column(self, table: Table, description: TableDescription) -> Column[Any]:
-        return next(each for each in table.columns if each.name == description.tenant_column)
-
     # Unique keys to refer to.
 
     def _check_unique(
@@ -272,7 +269,7 @@ class References:
         """SQLite reads MATCH FULL as SIMPLE (SQLite, Foreign Key Support): say with a CHECK what it means."""
         physical: Table = self.counterparts[key.table]
         description = self._describe(key.table)
-        every = [self._column(physical, description), *(physical.c[each.key] for each in columns)]
+        every = [description.tenant_column_of(physical), *(physical.c[each.key] for each in columns)]
         full = or_(and_(*(each.is_(None) for each in every)), and_(*(each.is_not(None) for each in every)))
         name = f"ck_{physical.name}_{'_'.join(each.name for each in columns)}_full"
         physical.append_constraint(CheckConstraint(full, name=conv(name)))
@@ -289,19 +286,19 @@ class References:
         if source.readable is not Visible.OWN_AND_SHARED:
             return
         physical: Table = self.counterparts[key.table]
-        is_own = self._column(physical, source).is_not(None)
+        is_own = source.tenant_column_of(physical).is_not(None)
         refers_to_nothing = or_(*(physical.c[each.key].is_(None) for each in columns))
         name = f"ck_{physical.name}_{'_'.join(each.name for each in columns)}_tenant"
         physical.append_constraint(CheckConstraint(or_(is_own, refers_to_nothing), name=conv(name)))
 
     def _refer_to_the_tenants_table(self, physical: Table, source: TableDescription, target: TableDescription) -> None:
         """See to it that a row's tenant exists."""
-        tenant_column = self._column(physical, source)
+        tenant_column = source.tenant_column_of(physical)
         if any(list(each.columns) == [tenant_column] for each in physical.foreign_key_constraints):
             return
         tenants = self._by_name[target.schema, target.name][0]
         name = conv(f"fk_{physical.name}_{tenant_column.name}_{tenants.name}")
-        key = ForeignKeyConstraint([tenant_column], [self._column(tenants, target)], name=name)
+        key = ForeignKeyConstraint([tenant_column], [target.tenant_column_of(tenants)], name=name)
         physical.append_constraint(key)
 
     def _made(

@@ -177,7 +177,7 @@ class ScopedTextCompiler(KeepsNames, ScopedWriter):
             description = None if table is None else self.vocabulary.describe(table)
             if description is None or not description.ids_repeat or not columns.issuperset(description.primary_key):
                 continue
-            tenant = next((each for each in source.c if each.name == description.tenant_column), None)
+            tenant = description.tenant_column_of(source)
             if tenant is not None and tenant.name not in columns:
                 yield tenant
 

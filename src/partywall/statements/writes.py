@@ -126,7 +126,7 @@ class ScopedWriter(ScopedCompiler):
         description = self._written(table)
         if description is None:
             return
-        column = _tenant_column(table, description)
+        column = description.tenant_column_of(table)
         if column is None:
             raise RefusedStatementError(
                 f"this table() of {description.key} has no column {description.tenant_column}, which has to be "
@@ -145,7 +145,7 @@ class ScopedWriter(ScopedCompiler):
         table = state.statement.table
         description = self._written(table)
         self._scope_where(state, description)
-        column = None if description is None else _tenant_column(table, description)
+        column = None if description is None else description.tenant_column_of(table)
         if description is None or column is None:
             return  # what is not among the columns of table() cannot be set
         values = self._take_values(state, column)
@@ -332,7 +332,7 @@ class ScopedWriter(ScopedCompiler):
             clause.update_whereclause = own if where is None else elements.and_(own, enclosed(where))
             clause.inferred_target_elements = self._conflict_target(on_conflict, description)
             if given and not values:
-                values[_tenant_column(insert_stmt.table, description)] = self.tenant
+                values[description.tenant_column_of(insert_stmt.table)] = self.tenant
         clause.update_values_to_set = values
         text: str = super().visit_on_conflict_do_update(clause, **kw)  # type: ignore[misc]  # the dialect has it
         return text
@@ -428,8 +428,3 @@ def _split(values: Iterable[tuple[Any, Any]], column: Any) -> tuple[dict[Any, An
         else:
             rest[key] = value
     return rest, given
-
-
-def _tenant_column(table: Any, description: TableDescription) -> Any | None:
-    """Return the tenant column of a table or ``table()``, found by its name, for its key may differ."""
-    return next((column for column in table.c if column.name == description.tenant_column), None)

@@ -21,7 +21,6 @@ _WHICH_SERVER = (
     "pg_is_in_recovery(), pg_postmaster_start_time()::text, current_setting('server_version_num')"
 )
 
-
 _SERVER = "partywall.server"  # in the info of a pooled connection: which it has met
 
 
@@ -32,6 +31,11 @@ class SelfTest:
         self._engine, self._tables, self._wall, self._unscoped = engine, tables, wall, unscoped
         self._held: set[Any] = set()
         self._lock = threading.Lock()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it runs by itself, and not only when it is asked for."""
+        return self._wall.self_test
 
     def holds(self, pooled: Any) -> bool:
         """Whether the wall held when the server of a pooled connection was tested last."""
@@ -50,7 +54,7 @@ class SelfTest:
         """
         try:
             record.info[_SERVER] = _server_of(dbapi_connection)
-            if self._wall.self_test:
+            if self.is_wanted:
                 self._test(record.info[_SERVER], dbapi_connection, record)
             dbapi_connection.rollback()
         except BaseException:

@@ -10,7 +10,7 @@ from partywall.rows.sqlite.schema import folded
 from partywall.statements.names import public_view
 from partywall.tables import Kind, TableDescription, Visible
 
-__all__ = ["FOREIGN_ROW", "Fence"]
+__all__ = ["FOREIGN_ROW", "Fence", "quoted"]
 
 FOREIGN_ROW = "partywall: this row belongs to another tenant, or to all"
 """What a trigger says when it aborts a statement."""

@@ -13,7 +13,7 @@ from partywall.rows.sqlite.authorizer import Gate
 from partywall.rows.sqlite.connection import WalledConnection, rows_of
 from partywall.rows.sqlite.schema import Ask, Schema, read_schema, state_of
 from partywall.rows.sqlite.seals import Seals
-from partywall.rows.sqlite.views import Fence
+from partywall.rows.sqlite.views import Fence, quoted
 from partywall.tables import TableDescription, Tables, Visible
 
 __all__ = ["OLDEST_SQLITE", "SqliteWall"]
@@ -123,7 +123,7 @@ class SqliteWall:
         if name is None:
             raise SetupError(
                 f"the table {description.key} is not in the database, so it cannot be walled.\n"
-                "Create it on another engine:  metadata.create_all(create_engine(url)). A walled connection creates "
+                "Create it on another engine:  tenancy.create_all(create_engine(url)). A walled connection creates "
                 "nothing.\nA database in memory has to be shared with that engine:  "
                 "sqlite:///file:/name?vfs=memdb&uri=true"
             )
@@ -141,12 +141,12 @@ class SqliteWall:
             for each in self.tables.by_name.values():
                 if not each.is_restricted:
                     continue
-                name, column = each.name.replace('"', '""'), (each.tenant_column or "").replace('"', '""')
-                seen = ask(f'SELECT 1 FROM "{name}" WHERE "{column}" IS NOT NULL LIMIT 1')  # noqa: S608  # quoted
+                name, column = quoted(each.name), quoted(each.tenant_column or "")
+                seen = ask(f"SELECT 1 FROM {name} WHERE {column} IS NOT NULL LIMIT 1")  # noqa: S608  # quoted
                 if seen:
                     raise SetupError(f"the row wall shows rows of {each.key} to a tenant that does not exist.")
                 try:
-                    ask(f'SELECT 1 FROM main."{name}" LIMIT 1')  # noqa: S608  # quoted
+                    ask(f"SELECT 1 FROM main.{name} LIMIT 1")  # noqa: S608  # quoted
                 except RefusedStatementError:
                     continue
                 raise SetupError(f"the row wall lets the table {each.key} be read past its view.")
