@@ -27,7 +27,8 @@ MODULES: dict[str, tuple[types.ModuleType, types.ModuleType, str]] = {
 MUTATIONS: dict[str, tuple[str, str, str]] = {
     "the_tenant_in_references": (
         "references",
-        "            [tenant_column, *columns],\n            [target.tenant_column_of(referenced[0].table), *referenced],",
+        "            [tenant_column, *columns],\n"
+        "            [target.tenant_column_of(referenced[0].table), *referenced],",
         "            columns,\n            referenced,",
     ),
     "the_unique_key_for_references": ("references", "self._ensure_unique(referenced, target)\n", "pass\n"),
