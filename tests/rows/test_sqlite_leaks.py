@@ -140,9 +140,7 @@ def test_factories_of_the_applications_do_not_answer_our_questions(engine: Engin
     sql = "SELECT count(*) FROM undeclared JOIN (SELECT 'theirs' AS name) USING (name)"
     with tenant(1), engine.begin() as connection:
         raw = raw_of(connection)
-        raw.row_factory = lambda cursor, row: {
-            each[0]: value for each, value in zip(cursor.description, row, strict=True)
-        }
+        raw.row_factory = lambda _, row: dict.fromkeys(["x"], row)  # of which (name,) gives "x", and no table's name
         raw.text_factory = lambda _: "x"
         with pytest.raises(RefusedStatementError):
             raw.execute(sql)
